@@ -1,0 +1,2 @@
+//! The binary `loopwork`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! A single-threaded event loop one can read in a sitting: poll, timers, wakes, signals, and the World behind it.

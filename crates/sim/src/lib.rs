@@ -1,0 +1,1 @@
+//! A simulated World for loopwork: one seed, virtual time, cuts, delay, loss and resets.

@@ -1,0 +1,1 @@
+//! TCP and Unix streams on the loopwork reactor: listen, connect, backpressure, half-close, timeouts.

@@ -1,0 +1,1 @@
+//! UDP datagrams in batches on the loopwork reactor.

@@ -1,0 +1,1 @@
+//! WebSocket (RFC 6455): framing that does no I/O, handshake, server and client on loopwork HTTP.
