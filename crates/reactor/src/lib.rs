@@ -1,1 +1,28 @@
-//! A single-threaded event loop one can read in a sitting: poll, timers, wakes, signals, and the World behind it.
+//! The reactor: one thread, one loop, one turn after the other. `turn.rs` *is* the loop.
+//!
+//! It knows neither streams nor datagrams, but as traits of the [`World`], behind which lies
+//! everything that is not deterministic. [`Os`] is the real one, by mio; a simulated one serves
+//! tests.
+
+mod env;
+mod id;
+mod mail;
+mod mmsg;
+mod os;
+pub mod signal;
+mod timers;
+mod trace;
+mod turn;
+mod world;
+
+pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
+pub use id::{Fd, Id, Instant, Ready};
+pub use mail::{Mail, Mailbox};
+pub use os::{Os, mio};
+pub use timers::{TimerKey, Timers};
+pub use trace::{Trace, Tracer};
+pub use turn::{Cx, Driver, Handle, Loop, READ_BUFFER, READ_MAX, TIMERS_PER_TURN};
+pub use world::{
+    Address, BATCH, BindOptions, Datagram, DatagramOption, Datagrams, ListenOptions, StreamOption,
+    Streams, World,
+};

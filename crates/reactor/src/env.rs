@@ -1,0 +1,315 @@
+//! What a callback may reach: the half of the loop that knows no World.
+//!
+//! Rules of this file:
+//! * Nothing here touches a socket. Callbacks state wishes; the loop and its drivers settle them.
+//! * Public fields are public so that they can be borrowed apart.
+//! * Work that one phase asks for is served in a later phase or the next turn, never at once.
+
+use crate::id::{Id, Instant};
+use crate::timers::{TimerKey, Timers};
+use crate::trace::{Trace, Tracer};
+use chacha20::ChaCha12Rng;
+use chacha20::rand_core::{Rng, SeedableRng};
+use slab::Slab;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+/// The environment of every callback.
+pub struct Env {
+    /// The time at which this turn's poll returned. One clock read serves the whole turn.
+    pub now: Instant,
+    /// Wishes that are addressed to the loop.
+    pub calls: Calls,
+    /// State that several protocols share.
+    pub shared: Shared,
+    /// Empty buffers.
+    pub pool: Pool,
+    pub(crate) random: ChaCha12Rng,
+    pub(crate) trace: Option<Box<dyn Tracer>>,
+}
+
+impl Env {
+    pub(crate) fn new(now: Instant, seed: [u8; 32]) -> Env {
+        Env {
+            now,
+            calls: Calls::default(),
+            shared: Shared::default(),
+            pool: Pool::default(),
+            random: ChaCha12Rng::from_seed(seed),
+            trace: None,
+        }
+    }
+
+    /// `on_wake` of `id`; see [`Calls::wake`].
+    #[inline]
+    pub fn wake(&mut self, id: Id) {
+        self.calls.wake(id);
+    }
+
+    /// Calls `f` once, `delay` from now, at the earliest in the next turn. The loop runs on until
+    /// then; [`Calls::unref`] lets it end before.
+    pub fn after(&mut self, delay: Duration, f: impl FnOnce(&mut Env) + 'static) -> CallKey {
+        self.calls.at(self.now.after(delay), Box::new(f))
+    }
+
+    /// Unpredictable bytes: a stream cipher, seeded once by the World, so that a recorded or
+    /// simulated run draws the same ones.
+    #[inline]
+    pub fn random(&mut self, into: &mut [u8]) {
+        self.random.fill_bytes(into);
+    }
+
+    /// Tells the tracer, if there is one. A null test when there is none; nothing at all with the
+    /// feature `notrace`.
+    #[inline(always)]
+    pub fn note(&mut self, id: Id, what: Trace) {
+        #[cfg(not(feature = "notrace"))]
+        if let Some(tracer) = &mut self.trace {
+            tracer.note(self.now, id, what);
+        }
+        #[cfg(feature = "notrace")]
+        let _ = (id, what);
+    }
+}
+
+/// A call that was asked for by [`Env::after`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CallKey {
+    slot: u32,
+    timer: TimerKey,
+}
+
+type Run = Box<dyn FnOnce(&mut Env)>;
+
+struct Call {
+    run: Run,
+    birth: u64,
+    timer: TimerKey,
+    holds: bool,
+}
+
+/// Wishes addressed to the loop.
+#[derive(Default)]
+pub struct Calls {
+    births: u64,
+    held: usize,
+    stop: bool,
+    /// Armed deadlines, for drivers.
+    pub timers: Timers,
+    pub(crate) wakes: VecDeque<Id>,
+    /// `woken[driver][slot]` is the birth that is queued already.
+    woken: Vec<Vec<u64>>,
+    pub(crate) again: VecDeque<Id>,
+    pub(crate) posts: VecDeque<(u16, Box<dyn Any>)>,
+    calls: Slab<Call>,
+}
+
+/// Slots up to here are woken once however often it is asked; beyond, where no driver seats
+/// anyone, an id is simply queued, so that a foolish one cannot ask for gigabytes of marks.
+const MARKED_SLOTS: u32 = 1 << 24;
+
+impl Calls {
+    /// `on_wake` there, in this turn if its wakes are still to come, else in the next. Misses
+    /// harmlessly when `id` is gone. However often it is asked for before it happens, it happens
+    /// once: a thousand messages to ten thousand members are ten thousand wakes.
+    pub fn wake(&mut self, id: Id) {
+        let (driver, slot) = (id.driver as usize, id.slot as usize);
+        if id.slot >= MARKED_SLOTS || id.driver >= Id::CALLS {
+            return self.wakes.push_back(id);
+        }
+        if self.woken.len() <= driver {
+            self.woken.resize_with(driver + 1, Vec::new);
+        }
+        let marks = &mut self.woken[driver];
+        if marks.len() <= slot {
+            marks.resize(slot + 1, 0);
+        }
+        if std::mem::replace(&mut marks[slot], id.birth) != id.birth {
+            self.wakes.push_back(id);
+        }
+    }
+
+    pub(crate) fn next_wake(&mut self) -> Option<Id> {
+        let id = self.wakes.pop_front()?;
+        let mark = self.woken.get_mut(id.driver as usize).and_then(|m| m.get_mut(id.slot as usize));
+        if let Some(mark) = mark.filter(|m| **m == id.birth) {
+            *mark = 0;
+        }
+        Some(id)
+    }
+
+    /// For drivers: `on_again` in the next turn, since a budget is spent with work left.
+    #[inline]
+    pub fn again(&mut self, id: Id) {
+        self.again.push_back(id);
+    }
+
+    /// Mail to a driver: how dialing and listening reach the World from a callback. Boxed, hence
+    /// for the rare, not for messages.
+    pub fn post(&mut self, driver: u16, mail: Box<dyn Any>) {
+        self.posts.push_back((driver, mail));
+    }
+
+    /// A number for a new [`Id`], never given before.
+    #[inline]
+    pub fn birth(&mut self) -> u64 {
+        self.births += 1;
+        self.births
+    }
+
+    /// For drivers: something is open that the loop runs for.
+    pub fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// For drivers: it is closed.
+    ///
+    /// # Panics
+    /// When nothing is held.
+    pub fn release(&mut self) {
+        self.held = self.held.checked_sub(1).expect("a release without a hold");
+    }
+
+    /// Ends [`Loop::run`](crate::Loop::run) after this turn.
+    pub fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    /// Someone asked to stop.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.stop
+    }
+
+    /// Whether anything can still happen: something is open, or work waits.
+    #[must_use]
+    pub fn alive(&self) -> bool {
+        self.held > 0 || self.pending()
+    }
+
+    /// Work waits that needs no poll.
+    pub(crate) fn pending(&self) -> bool {
+        !(self.wakes.is_empty() && self.again.is_empty() && self.posts.is_empty())
+    }
+
+    fn at(&mut self, at: Instant, run: Run) -> CallKey {
+        let birth = self.birth();
+        let entry = self.calls.vacant_entry();
+        let slot = entry.key() as u32;
+        let timer = self.timers.arm(at, Id { birth, slot, driver: Id::CALLS });
+        entry.insert(Call { run, birth, timer, holds: true });
+        self.hold();
+        CallKey { slot, timer }
+    }
+
+    fn call(&mut self, key: CallKey) -> Option<&mut Call> {
+        self.calls.get_mut(key.slot as usize).filter(|c| c.timer == key.timer)
+    }
+
+    /// Lets the loop end although this call is still to come, as Node's `unref`.
+    pub fn unref(&mut self, key: CallKey) {
+        let held = self.call(key).is_some_and(|c| std::mem::take(&mut c.holds));
+        if held {
+            self.release();
+        }
+    }
+
+    /// Takes a call of [`Env::after`] back; says whether it was still to come.
+    pub fn cancel(&mut self, key: CallKey) -> bool {
+        self.unref(key);
+        let armed = self.call(key).is_some();
+        if armed {
+            self.calls.remove(key.slot as usize);
+            self.timers.cancel(key.timer);
+        }
+        armed
+    }
+
+    pub(crate) fn take_call(&mut self, id: Id) -> Option<Run> {
+        self.calls.get(id.slot as usize).filter(|c| c.birth == id.birth)?;
+        let call = self.calls.remove(id.slot as usize);
+        if call.holds {
+            self.release();
+        }
+        Some(call.run)
+    }
+}
+
+/// State that several protocols share, reached by a typed key. No `Rc`: `&mut Env` is the proof
+/// that nobody else is in it.
+#[derive(Default)]
+pub struct Shared {
+    items: Vec<Box<dyn Any>>,
+}
+
+/// Where a `T` lies in [`Shared`].
+pub struct Key<T> {
+    at: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Key<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Key<T> {}
+
+impl Shared {
+    /// Puts something in, for as long as the loop lives.
+    pub fn add<T: 'static>(&mut self, item: T) -> Key<T> {
+        self.items.push(Box::new(item));
+        Key { at: self.items.len() as u32 - 1, of: PhantomData }
+    }
+
+    /// What `add` put in.
+    ///
+    /// # Panics
+    /// With a key of another loop.
+    #[inline]
+    pub fn get<T: 'static>(&mut self, key: Key<T>) -> &mut T {
+        self.items[key.at as usize].downcast_mut().expect("a key of this loop")
+    }
+
+    /// The one `T` of this loop, made when first asked for: caches, scratch. Found by its type,
+    /// in a list that has a handful of items.
+    pub fn one<T: Default + 'static>(&mut self) -> &mut T {
+        let at = self.items.iter().position(|item| item.is::<T>()).unwrap_or_else(|| {
+            self.items.push(Box::new(T::default()));
+            self.items.len() - 1
+        });
+        self.items[at].downcast_mut().expect("found by its type")
+    }
+}
+
+/// Empty buffers of connections that are idle. Taken out by value, so nothing stays borrowed.
+#[derive(Default)]
+pub struct Pool {
+    free: Vec<Vec<u8>>,
+}
+
+impl Pool {
+    /// Buffers that are kept: those of a turn's busy connections.
+    pub const KEEP: usize = 64;
+    /// A larger buffer goes back to the allocator: one big message must not stay for ever.
+    pub const LARGEST: usize = 256 * 1024;
+
+    /// An empty buffer, with room if one was given back.
+    #[inline]
+    #[must_use]
+    pub fn take(&mut self) -> Vec<u8> {
+        self.free.pop().unwrap_or_default()
+    }
+
+    /// Gives a buffer back. Its bytes are forgotten.
+    #[inline]
+    pub fn give(&mut self, mut buffer: Vec<u8>) {
+        let room = buffer.capacity();
+        if room > 0 && room <= Self::LARGEST && self.free.len() < Self::KEEP {
+            buffer.clear();
+            self.free.push(buffer);
+        }
+    }
+}
