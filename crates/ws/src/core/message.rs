@@ -1,0 +1,458 @@
+//! The receiving half: bytes of a connection in, messages out (RFC 6455 §5.4, §6.2).
+//!
+//! Rules that hold here:
+//!
+//! * An unfragmented frame that lies whole in the caller's buffer is unmasked there and shown
+//!   there: no copy, nothing kept.
+//! * What is cut or fragmented is unmasked, checked and appended to one contiguous buffer that
+//!   exists only while needed. It grows with the bytes that came, never by a declared length;
+//!   bookkeeping is the same few bytes for one frame or a million.
+//! * A message over the limit is refused at the header that says so, a bad byte of text as soon
+//!   as it is there. Which violation is found does not depend on how the bytes were cut.
+//! * All bytes are consumed but an unfinished header: at most 13 bytes stay with the caller.
+
+use std::ops::Range;
+
+use super::close::{self, CloseFrame};
+use super::error::Violation;
+use super::frame::{self, Header, MAX_CONTROL, Opcode, Role};
+use super::mask::{self, Mask};
+use super::utf8::{Decoder, InvalidUtf8};
+
+/// No extension gives RSV1 a meaning yet.
+const ALLOW_RSV1: bool = false;
+
+/// The least a message buffer grows to, so that the first few bytes do not grow it one by one.
+const MIN_GROWTH: usize = 64;
+
+/// What one message of a peer may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of payload in a message. Default 16 MiB: the largest that the Autobahn test suite
+    /// sends (9.1.6), and what most peers can receive.
+    pub message: usize,
+    /// Frames in a message, empty ones too: bounds the work that a message without content can
+    /// cause. Default 131,072: twice what Autobahn 9.3.1 sends (4 MiB in frames of 64 bytes).
+    pub frames: u32,
+    /// Bytes of buffer that a connection may keep between messages, so that small messages that
+    /// are fragmented or cut allocate nothing. Default 1 KiB: 100,000 connections keep at most
+    /// about 100 MiB.
+    pub keep: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { message: 16 << 20, frames: 1 << 17, keep: 1 << 10 }
+    }
+}
+
+/// What arrived. It lives until the next call of [`Receiver::next`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A whole text message.
+    Text(&'a str),
+    /// A whole binary message; mutable, so that it can be worked on in place.
+    Binary(&'a mut [u8]),
+    /// A Ping: a Pong with the same payload (at most 125 bytes) is owed (§5.5.3).
+    Ping(&'a [u8]),
+    /// A Pong, asked for or not.
+    Pong(&'a [u8]),
+    /// A Close: a Close is owed if none was sent (§5.5.1). Whatever follows is ignored.
+    Close(CloseFrame<'a>),
+}
+
+/// The receiving state of one connection: 16 bytes, and a box while something is unfinished.
+#[derive(Debug)]
+pub struct Receiver {
+    partial: Option<Box<Partial>>,
+    role: Role,
+    /// A Close came, or a violation: everything that follows is ignored.
+    closed: bool,
+}
+
+/// Where the message is that `advance` found.
+enum Found {
+    /// In the caller's bytes, unmasked.
+    Here(Opcode, Range<usize>),
+    /// In `Partial::control`.
+    Control(Opcode),
+    /// In `Partial::text` or `Partial::binary`.
+    Data(Kind),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Binary,
+}
+
+/// What is unfinished: a message in fragments, a frame whose payload still comes, or both.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The data message under way.
+    kind: Option<Kind>,
+    /// The frame whose payload is still coming.
+    frame: Option<Cut>,
+    text: String,
+    binary: Vec<u8>,
+    /// Characters of `text` that a cut divided.
+    decoder: Decoder,
+    /// Payload bytes of the message so far.
+    size: usize,
+    /// Frames of the message so far.
+    frames: u32,
+    /// The message in `text` or `binary` was shown: it goes with the next call.
+    shown: bool,
+    control: Control,
+}
+
+/// A frame whose header is read.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    opcode: Opcode,
+    fin: bool,
+    mask: Option<Mask>,
+    remaining: u64,
+}
+
+/// A control frame that a cut divided.
+#[derive(Debug)]
+struct Control {
+    bytes: [u8; MAX_CONTROL],
+    len: u8,
+    /// Checks the reason of a Close.
+    reason: Decoder,
+}
+
+impl Receiver {
+    /// The receiver of a new connection; `role` is ours.
+    #[must_use]
+    pub const fn new(role: Role) -> Receiver {
+        Receiver { partial: None, role, closed: false }
+    }
+
+    /// Takes the next message from `bytes`; gives how many bytes were used, and the message.
+    ///
+    /// Call it again with the bytes behind the used ones until there is no message; what is left
+    /// then (at most 13 bytes, a header's beginning) must stand before the bytes that come next.
+    /// Stop earlier to apply backpressure. After a Close or a violation all bytes are used and
+    /// there are no more messages.
+    ///
+    /// # Errors
+    /// The peer's [`Violation`]. The connection is to be failed with its code.
+    #[inline]
+    pub fn next<'a>(
+        &'a mut self,
+        bytes: &'a mut [u8],
+        limits: &Limits,
+    ) -> Result<(usize, Option<Message<'a>>), Violation> {
+        if self.closed {
+            return Ok((bytes.len(), None));
+        }
+        self.forget_shown(limits.keep);
+        let (used, found) = match self.advance(bytes, limits) {
+            Ok(step) => step,
+            Err(violation) => {
+                self.fail();
+                return Err(violation);
+            }
+        };
+        let message = match found {
+            None => return Ok((used, None)),
+            Some(Found::Here(opcode, range)) => {
+                let payload = bytes.get_mut(range).unwrap_or_default();
+                match show(opcode, payload) {
+                    Ok(message) => message,
+                    Err(violation) => {
+                        self.fail();
+                        return Err(violation);
+                    }
+                }
+            }
+            Some(found) => {
+                let Some(partial) = &mut self.partial else { return Ok((used, None)) };
+                partial.show(&found)?
+            }
+        };
+        self.closed = matches!(message, Message::Close(_));
+        Ok((used, Some(message)))
+    }
+
+    /// Whether a fragmented or cut data message is under way: a server may set it a deadline.
+    #[must_use]
+    pub fn in_message(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.kind.is_some())
+    }
+
+    /// Whether a Close or a violation came: everything that follows is ignored.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Gives back all memory that no unfinished message needs: for a connection that was paused
+    /// in the middle of its messages, or that idles.
+    pub fn release(&mut self) {
+        self.forget_shown(0);
+        if self.partial.as_ref().is_some_and(|p| p.kind.is_none() && p.frame.is_none()) {
+            self.partial = None;
+        }
+    }
+
+    /// Bytes of memory held beyond the receiver itself.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.capacity())
+    }
+
+    fn fail(&mut self) {
+        self.closed = true;
+        self.partial = None;
+    }
+
+    /// The message that was shown last is over: keep a small buffer, give back a large one.
+    fn forget_shown(&mut self, keep: usize) {
+        let Some(partial) = &mut self.partial else { return };
+        if !partial.shown {
+            return;
+        }
+        if partial.capacity() > keep {
+            self.partial = None;
+        } else {
+            partial.reset();
+        }
+    }
+
+    /// Consumes frames until a message is whole or the bytes are at an end.
+    fn advance(
+        &mut self,
+        bytes: &mut [u8],
+        limits: &Limits,
+    ) -> Result<(usize, Option<Found>), Violation> {
+        let mut used = 0;
+        loop {
+            if let Some(partial) = &mut self.partial
+                && let Some(cut) = partial.frame
+            {
+                let (taken, found) =
+                    partial.absorb(cut, bytes.get_mut(used..).unwrap_or_default(), limits)?;
+                used += taken;
+                if found.is_some() || partial.frame.is_some() {
+                    return Ok((used, found));
+                }
+            }
+            let rest = bytes.get_mut(used..).unwrap_or_default();
+            let Some((header, header_len)) = self.header(rest, limits)? else {
+                return Ok((used, None));
+            };
+            used += header_len;
+            if let Some(end) = self.whole_here(&header, used, bytes.len()) {
+                if let Some(key) = header.mask {
+                    mask::apply(key, bytes.get_mut(used..end).unwrap_or_default());
+                }
+                return Ok((end, Some(Found::Here(header.opcode, used..end))));
+            }
+            self.partial.get_or_insert_default().begin(&header);
+        }
+    }
+
+    /// Reads a header and checks it against what is under way.
+    fn header(&self, bytes: &[u8], limits: &Limits) -> Result<Option<(Header, usize)>, Violation> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let (_, _, opcode) = frame::parse_first(first, ALLOW_RSV1)?;
+        let (in_message, size, frames) = match &self.partial {
+            Some(partial) => (partial.kind.is_some(), partial.size, partial.frames),
+            None => (false, 0, 0),
+        };
+        // > fragments of one message MUST NOT be interleaved between the fragments of another
+        // > message (§5.4).
+        match opcode {
+            Opcode::Continuation if !in_message => return Err(Violation::UnexpectedContinuation),
+            Opcode::Text | Opcode::Binary if in_message => {
+                return Err(Violation::UnfinishedMessage);
+            }
+            _ => {}
+        }
+        let Some((header, header_len)) = frame::parse_header(bytes, self.role, ALLOW_RSV1)? else {
+            return Ok(None);
+        };
+        if opcode.is_control() {
+            if opcode == Opcode::Close && header.len == 1 {
+                return Err(Violation::TruncatedCloseCode);
+            }
+            return Ok(Some((header, header_len)));
+        }
+        if header.len > limits.message.saturating_sub(size) as u64 {
+            return Err(Violation::MessageTooBig);
+        }
+        if frames >= limits.frames {
+            return Err(Violation::TooManyFrames);
+        }
+        Ok(Some((header, header_len)))
+    }
+
+    /// Where the payload ends, if it can be shown in place: it lies there whole and is a message
+    /// of its own.
+    fn whole_here(&self, header: &Header, start: usize, available: usize) -> Option<usize> {
+        if !header.fin || header.opcode == Opcode::Continuation {
+            return None;
+        }
+        let end = usize::try_from(header.len).ok()?.checked_add(start)?;
+        (end <= available).then_some(end)
+    }
+}
+
+/// The message that lies unmasked in `payload`.
+fn show(opcode: Opcode, payload: &mut [u8]) -> Result<Message<'_>, Violation> {
+    Ok(match opcode {
+        Opcode::Text => {
+            Message::Text(simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?)
+        }
+        Opcode::Binary | Opcode::Continuation => Message::Binary(payload),
+        Opcode::Close => Message::Close(close::parse(payload)?),
+        Opcode::Ping => Message::Ping(payload),
+        Opcode::Pong => Message::Pong(payload),
+    })
+}
+
+impl Partial {
+    fn show(&mut self, found: &Found) -> Result<Message<'_>, Violation> {
+        match found {
+            Found::Data(Kind::Text) => Ok(Message::Text(&self.text)),
+            Found::Data(Kind::Binary) => Ok(Message::Binary(&mut self.binary)),
+            Found::Control(opcode) | Found::Here(opcode, _) => {
+                let len = usize::from(self.control.len);
+                show(*opcode, self.control.bytes.get_mut(..len).unwrap_or_default())
+            }
+        }
+    }
+
+    /// A header was read whose payload is to be gathered here.
+    fn begin(&mut self, header: &Header) {
+        match header.opcode {
+            Opcode::Text => self.kind = Some(Kind::Text),
+            Opcode::Binary => self.kind = Some(Kind::Binary),
+            Opcode::Continuation => {}
+            Opcode::Close | Opcode::Ping | Opcode::Pong => self.control = Control::default(),
+        }
+        if !header.opcode.is_control() {
+            self.frames = self.frames.saturating_add(1);
+        }
+        self.frame = Some(Cut {
+            opcode: header.opcode,
+            fin: header.fin,
+            mask: header.mask.map(Mask::new),
+            remaining: header.len,
+        });
+    }
+
+    /// Takes what there is of the payload of the frame under way.
+    fn absorb(
+        &mut self,
+        mut cut: Cut,
+        bytes: &mut [u8],
+        limits: &Limits,
+    ) -> Result<(usize, Option<Found>), Violation> {
+        let taken = usize::try_from(cut.remaining).unwrap_or(usize::MAX).min(bytes.len());
+        let part = bytes.get_mut(..taken).unwrap_or_default();
+        if let Some(mask) = &mut cut.mask {
+            mask.apply(part);
+        }
+        if cut.opcode.is_control() {
+            self.control.append(cut.opcode, part)?;
+        } else {
+            // The last frame says how long the message is; before it only the limit is known.
+            let rest = usize::try_from(cut.remaining).unwrap_or(usize::MAX);
+            let most = if cut.fin { self.size.saturating_add(rest) } else { limits.message };
+            self.append(part, most)?;
+        }
+        cut.remaining -= taken as u64;
+        if cut.remaining > 0 {
+            self.frame = Some(cut);
+            return Ok((taken, None));
+        }
+        self.frame = None;
+        if cut.opcode.is_control() {
+            return Ok((taken, Some(Found::Control(cut.opcode))));
+        }
+        if !cut.fin {
+            return Ok((taken, None));
+        }
+        self.decoder.finish().map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
+        self.shown = true;
+        Ok((taken, self.kind.take().map(Found::Data)))
+    }
+
+    /// Appends an unmasked part to the message, which ends at `most` bytes at the latest.
+    fn append(&mut self, part: &[u8], most: usize) -> Result<(), Violation> {
+        if self.kind == Some(Kind::Text) {
+            let decoded =
+                self.decoder.decode(part).map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
+            let mut char = [0; 4];
+            let first = decoded.first.map_or("", |first| first.encode_utf8(&mut char));
+            let more = first.len() + decoded.run.len();
+            let room = growth(self.text.len(), self.text.capacity(), more, most);
+            self.text.try_reserve_exact(room).map_err(|_| Violation::MessageTooBig)?;
+            self.text.push_str(first);
+            self.text.push_str(decoded.run);
+        } else {
+            let room = growth(self.binary.len(), self.binary.capacity(), part.len(), most);
+            self.binary.try_reserve_exact(room).map_err(|_| Violation::MessageTooBig)?;
+            self.binary.extend_from_slice(part);
+        }
+        self.size = self.size.saturating_add(part.len());
+        Ok(())
+    }
+
+    fn capacity(&self) -> usize {
+        self.text.capacity() + self.binary.capacity()
+    }
+
+    /// Ready for the next message, with the buffers.
+    fn reset(&mut self) {
+        self.text.clear();
+        self.binary.clear();
+        self.size = 0;
+        self.frames = 0;
+        self.shown = false;
+    }
+}
+
+/// How much more a buffer reserves to take `more` bytes: twice what it has, so that copying stays
+/// linear, but not beyond `most`, and nothing for bytes that have not come but by doubling.
+fn growth(len: usize, capacity: usize, more: usize, most: usize) -> usize {
+    let needed = len.saturating_add(more);
+    if needed <= capacity {
+        return 0;
+    }
+    let doubled = capacity.saturating_mul(2).max(MIN_GROWTH).min(most);
+    needed.max(doubled) - len
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { bytes: [0; MAX_CONTROL], len: 0, reason: Decoder::new() }
+    }
+}
+
+impl Control {
+    /// Appends a part; that of a Close is checked as far as it goes.
+    fn append(&mut self, opcode: Opcode, part: &[u8]) -> Result<(), Violation> {
+        let start = usize::from(self.len);
+        let end = start + part.len();
+        // The header was refused if the payload were longer.
+        let room = self.bytes.get_mut(start..end).ok_or(Violation::OversizedControl)?;
+        room.copy_from_slice(part);
+        self.len = u8::try_from(end).map_err(|_| Violation::OversizedControl)?;
+        if opcode != Opcode::Close || end < 2 {
+            return Ok(());
+        }
+        if start < 2 {
+            let code = self.bytes.get(..2).unwrap_or_default();
+            close::parse(code)?;
+        }
+        let reason = self.bytes.get(start.max(2)..end).unwrap_or_default();
+        self.reason.decode(reason).map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
+        Ok(())
+    }
+}
