@@ -279,8 +279,8 @@ pub fn check_response<'a, 'o>(
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
         let value = str::from_utf8(value).unwrap_or("\0");
         if is("upgrade") {
-            // > an |Upgrade| header field [that] contains a value that is not an ASCII
-            // > case-insensitive match for the value "websocket" (§4.1): the whole value.
+            // > the |Upgrade| header field contains a value that is not an ASCII
+            // > case-insensitive match for the value "websocket" (§4.1)
             upgrade = value.eq_ignore_ascii_case("websocket");
         } else if is("connection") {
             connection |= has_token(value, "upgrade");

@@ -373,6 +373,7 @@ impl Partial {
         }
         self.frame = None;
         if cut.opcode.is_control() {
+            self.control.reason.finish().map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
             return Ok((taken, Some(Found::Control(cut.opcode))));
         }
         if !cut.fin {

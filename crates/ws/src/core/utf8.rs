@@ -1,6 +1,6 @@
 //! UTF-8 that arrives in parts (RFC 6455 §8.1, RFC 3629 §4), refused at the first bad byte.
 //!
-//! Long runs are checked by `simdutf8`; only a character that a cut divides goes byte by byte.
+//! Whole characters are checked by `simdutf8`; one that a cut divides goes byte by byte.
 //! The well-formed sequences are those of RFC 3629 §4:
 //!
 //! > UTF8-2 = %xC2-DF UTF8-tail
@@ -56,22 +56,11 @@ impl Decoder {
     /// comes with the first byte that makes it so. The decoder is of no use afterwards.
     pub fn decode<'a>(&mut self, part: &'a [u8]) -> Result<Decoded<'a>, InvalidUtf8> {
         let (first, rest) = self.complete(part)?;
-        // Without a SIMD warm-up short texts are quicker; `compat` takes care of that itself.
-        let error = match simdutf8::compat::from_utf8(rest) {
-            Ok(run) => return Ok(Decoded { first, run }),
-            Err(error) => error,
-        };
-        if error.error_len().is_some() {
-            return Err(InvalidUtf8);
-        }
-        // No error length: the end is a proper beginning of a character (at most 3 bytes).
-        let (whole, tail) = rest.split_at_checked(error.valid_up_to()).ok_or(InvalidUtf8)?;
-        for &byte in tail {
-            if self.hold(byte)?.is_some() {
-                return Err(InvalidUtf8); // unreachable: a whole character is not a tail
-            }
-        }
+        let (whole, tail) = rest.split_at_checked(rest.len() - cut(rest)).ok_or(InvalidUtf8)?;
         let run = simdutf8::basic::from_utf8(whole).map_err(|_| InvalidUtf8)?;
+        for &byte in tail {
+            self.hold(byte)?;
+        }
         Ok(Decoded { first, run })
     }
 
@@ -121,4 +110,19 @@ impl Decoder {
             Err(_) => Err(InvalidUtf8),
         }
     }
+}
+
+/// How many bytes at the end of `bytes` look like a character that is not whole: 0 to 3.
+fn cut(bytes: &[u8]) -> usize {
+    for (behind, &byte) in bytes.iter().rev().take(3).enumerate() {
+        let width = match byte {
+            0x00..=0x7F => return 0,
+            0x80..=0xBF => continue,
+            0xC0..=0xDF => 2,
+            0xE0..=0xEF => 3,
+            0xF0..=0xFF => 4,
+        };
+        return if width > behind + 1 { behind + 1 } else { 0 };
+    }
+    0
 }
