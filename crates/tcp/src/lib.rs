@@ -1,1 +1,148 @@
-//! TCP and Unix streams on the loopwork reactor: listen, connect, backpressure, half-close, timeouts.
+//! Streams: TCP and Unix sockets on the reactor.
+//!
+//! One rule holds everywhere: **a callback never touches a socket. It is shown bytes, appends
+//! bytes, and states wishes; the loop settles them.** `connection.rs` has the one function that
+//! does (`settle`).
+//!
+//! A whole echo server, safe against a peer that never reads, since backpressure is the default:
+//!
+//! ```no_run
+//! use loopwork_reactor::{Address, Env, Id, Loop, Os};
+//! use loopwork_tcp::{Io, Protocol, listen};
+//!
+//! struct Echo;
+//! impl Protocol for Echo {
+//!     type Conn = ();
+//!     fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+//!         Some(())
+//!     }
+//!     fn on_open(&mut self, _: &mut (), io: &mut Io<'_>) {
+//!         let _ = io.write("欢迎光临\n".as_bytes());
+//!     }
+//!     fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+//!         let _ = io.write(bytes);
+//!         bytes.len()
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut lp = Loop::new(Os::new()?);
+//! let (_, at) = listen(&mut lp, "127.0.0.1:0".parse().unwrap(), Echo)?;
+//! println!("listening on tcp://{at}");
+//! lp.run()
+//! # }
+//! ```
+
+mod connection;
+mod host;
+mod io;
+
+pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
+pub use host::{
+    ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, addresses, dial, listen, listen_at,
+    shutdown, unlisten,
+};
+pub use io::{Count, Io, Out, Wishes};
+pub use loopwork_reactor as reactor;
+
+use reactor::{Address, Env, Id};
+use std::io::ErrorKind;
+
+/// Why a connection is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Close {
+    /// Both sides ended, and everything that was written went out.
+    Finished,
+    /// We gave it up: [`Io::abort`].
+    Aborted,
+    /// The peer reset it, or the network did.
+    Reset,
+    /// A deadline passed: the protocol's, that of a dial, or that of the kernel's probes.
+    TimedOut,
+    /// The protocol left more than [`CARRY_MAX`] bytes unused while it still wanted more: the
+    /// peer's message is longer than anything that it may be.
+    Overrun,
+    /// A dial failed; with the kind of the error.
+    Dial(ErrorKind),
+}
+
+impl std::fmt::Display for Close {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Close::Finished => f.write_str("finished"),
+            Close::Aborted => f.write_str("aborted"),
+            Close::Reset => f.write_str("reset by the peer"),
+            Close::TimedOut => f.write_str("timed out"),
+            Close::Overrun => f.write_str("message too long"),
+            Close::Dial(kind) => kind.fmt(f),
+        }
+    }
+}
+
+/// What a write says of the output behind it.
+#[must_use = "Full means: write no more until on_drain"]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// More may come.
+    Open,
+    /// The output is above its high-water mark. What was written is kept and will go out; nothing
+    /// is read from this connection until it has, and then [`Protocol::on_drain`] is called.
+    Full,
+}
+
+/// What a connection does. `&mut self` is what all connections of a [`Host`] share; `Conn` is one
+/// connection's own state, inline in the host's slab.
+///
+/// The events of Node's `net`: `connection` is [`on_accept`](Self::on_accept) and
+/// [`on_open`](Self::on_open), `connect` is `on_open`, `data` [`on_data`](Self::on_data), `end`
+/// [`on_end`](Self::on_end), `drain` [`on_drain`](Self::on_drain), `timeout`
+/// [`on_timeout`](Self::on_timeout), `error` and `close` [`on_close`](Self::on_close).
+pub trait Protocol: 'static {
+    /// The state of one connection.
+    type Conn: 'static;
+
+    /// Someone connected to a listener of this host: the state of the new connection, or `None`
+    /// to hang up. What is dialed brings its state along instead.
+    fn on_accept(&mut self, _env: &mut Env, _id: Id, _peer: &Address) -> Option<Self::Conn> {
+        None
+    }
+
+    /// The connection stands, whoever began it.
+    fn on_open(&mut self, _conn: &mut Self::Conn, _io: &mut Io<'_>) {}
+
+    /// Bytes came in; says how many of them it used. What is left is shown again, with more
+    /// behind it, or after [`Io::resume`], or when the output has drained. The bytes may be
+    /// changed in place: they lie in the loop's read buffer.
+    fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize;
+
+    /// The output has emptied after it had been [`Flow::Full`].
+    fn on_drain(&mut self, _conn: &mut Self::Conn, _io: &mut Io<'_>) {}
+
+    /// The peer ended its side: nothing more comes in. Ends ours too, unless a protocol that
+    /// allows half-open connections says otherwise here.
+    fn on_end(&mut self, _conn: &mut Self::Conn, io: &mut Io<'_>) {
+        io.end();
+    }
+
+    /// The deadline passed ([`Io::set_deadline`]); it is unset now.
+    fn on_timeout(&mut self, _conn: &mut Self::Conn, io: &mut Io<'_>) {
+        io.abort(Close::TimedOut);
+    }
+
+    /// Someone woke this connection by its id.
+    fn on_wake(&mut self, _conn: &mut Self::Conn, _io: &mut Io<'_>) {}
+
+    /// The host is to shut down ([`shutdown`]): finish what is in flight, then end.
+    fn on_shutdown(&mut self, _conn: &mut Self::Conn, io: &mut Io<'_>) {
+        io.end();
+    }
+
+    /// It is over, and why. The state comes by value: nothing can follow. Called exactly once for
+    /// each state that `on_accept` gave or a dial brought, also when the dial failed.
+    fn on_close(&mut self, _conn: Self::Conn, _id: Id, _env: &mut Env, _why: Close) {}
+
+    /// A connection could not be accepted: no descriptor or no memory is left. The listener tries
+    /// again by itself, after 10 ms, then 20, up to 500; connections wait in the kernel meanwhile.
+    fn on_accept_error(&mut self, _env: &mut Env, _error: &std::io::Error) {}
+}

@@ -1,0 +1,336 @@
+//! One connection at work: reading, showing, flushing, settling.
+//!
+//! Rules of this file:
+//! * [`Work::settle`] is the one place where wishes become calls on the world.
+//! * `readable` and `writable` are what the last edge said. They fall on `WouldBlock` and on a
+//!   short read or write, except that a read behind which the end lies is never called dry.
+//! * Whoever stops before it is dry queues itself again: the edge will not come back.
+//! * Input costs linear work: of the bytes kept and the bytes new, the fewer are copied.
+
+use crate::{Close, Count, Io, Out, Protocol, Wishes};
+use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
+use std::io::ErrorKind::{TimedOut, WouldBlock};
+
+/// Output above which a writer is told [`Flow::Full`] and nothing more is read: a round trip of
+/// 100 Mbit/s over 5 ms; a thousand slow peers hold 64 MiB at most.
+pub const HIGH_WATER: usize = 64 * 1024;
+/// Input that a protocol may leave unused while it asks for more: the longest head that any
+/// sane server takes.
+pub const CARRY_MAX: usize = 64 * 1024;
+/// Reads of one connection in one turn. With [`READ_MAX`] a fire hose moves 4 MiB, about a
+/// millisecond, before the others have their turn.
+pub const READS_PER_TURN: usize = 16;
+/// Rounds of flush, `on_drain` and show in one turn: the same budget for who writes.
+const ROUNDS_PER_TURN: usize = 16;
+
+/// What a connection holds only while it has something in it.
+#[derive(Default)]
+pub(crate) struct Bufs {
+    pub(crate) out: Vec<u8>,
+    /// How much of `out` the kernel has taken.
+    pub(crate) sent: usize,
+    /// Input that was shown and not used.
+    pub(crate) carry: Vec<u8>,
+}
+
+impl Bufs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.carry.is_empty()
+    }
+
+    fn pending(&self) -> usize {
+        self.out.len() - self.sent
+    }
+}
+
+/// A connection but for its protocol's state.
+pub(crate) struct Link {
+    pub(crate) birth: u64,
+    pub(crate) wish: Wishes,
+    pub(crate) bufs: Option<Box<Bufs>>,
+    pub(crate) count: Count,
+    /// When the timer fires; a deadline may have moved behind it.
+    armed: Instant,
+    pub(crate) timer: TimerKey,
+    pub(crate) fd: Fd,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer's end lies behind what is there.
+    pub(crate) closed: bool,
+    /// It stands in the queue of `again`.
+    pub(crate) queued: bool,
+    /// The output went over its mark, and has not emptied since: a drain is owed.
+    full: bool,
+    /// The peer's end was read.
+    pub(crate) eof: bool,
+    /// Our end was sent.
+    fin: bool,
+    /// Writing failed: output is lost, but what the peer sent before may still be read.
+    broken: bool,
+    pub(crate) dialing: bool,
+}
+
+impl Link {
+    pub(crate) fn new(birth: u64, fd: Fd, dialing: bool) -> Link {
+        Link {
+            birth,
+            wish: Wishes::default(),
+            bufs: None,
+            count: Count::default(),
+            armed: Instant::default(),
+            timer: TimerKey::NONE,
+            fd,
+            readable: false,
+            writable: !dialing,
+            closed: false,
+            queued: false,
+            full: false,
+            eof: false,
+            fin: false,
+            broken: false,
+            dialing,
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        self.readable && !self.eof && !self.full && !self.wish.paused && self.wish.abort.is_none()
+    }
+}
+
+/// One connection borrowed apart, for the length of a visit.
+pub(crate) struct Work<'a, P: Protocol> {
+    pub(crate) protocol: &'a mut P,
+    pub(crate) conn: &'a mut P::Conn,
+    pub(crate) link: &'a mut Link,
+    pub(crate) bufs: &'a mut Bufs,
+    pub(crate) id: Id,
+}
+
+impl<P: Protocol> Work<'_, P> {
+    /// Calls the protocol.
+    #[inline(always)]
+    pub(crate) fn call<R>(
+        &mut self,
+        env: &mut Env,
+        f: impl FnOnce(&mut P, &mut P::Conn, &mut Io<'_>) -> R,
+    ) -> R {
+        let limit = HIGH_WATER + self.bufs.sent;
+        let out = Out { buf: &mut self.bufs.out, below: 0, limit };
+        let (wish, count) = (&mut self.link.wish, self.link.count);
+        f(self.protocol, self.conn, &mut Io { id: self.id, out, wish, count, env })
+    }
+
+    /// Shows bytes to the protocol; how many it used.
+    ///
+    /// # Panics
+    /// When the protocol claims more than it was shown: a bug of its own that would corrupt the
+    /// stream.
+    #[inline]
+    fn show(&mut self, env: &mut Env, bytes: &mut [u8]) -> usize {
+        let len = bytes.len();
+        let used = self.call(env, |p, c, io| p.on_data(c, io, bytes));
+        assert!(used <= len, "a protocol used {used} of {len} bytes");
+        env.note(self.id, Trace::Used(used as u32));
+        used
+    }
+
+    /// Shows `buffer[..kept + n]`, of which the front is room for the carry.
+    fn feed(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
+        if kept <= n {
+            let bytes = &mut buffer[..kept + n];
+            bytes[..kept].copy_from_slice(&self.bufs.carry);
+            let used = self.show(env, bytes);
+            if used < bytes.len() || kept > 0 {
+                self.bufs.carry.clear();
+                self.bufs.carry.extend_from_slice(&bytes[used..]);
+            }
+        } else {
+            self.bufs.carry.extend_from_slice(&buffer[kept..kept + n]);
+            self.show_carry(env);
+        }
+        if self.bufs.carry.len() > CARRY_MAX && !self.link.wish.paused && !self.over() {
+            self.link.wish.abort.get_or_insert(Close::Overrun);
+        }
+    }
+
+    /// Shows the carry where it lies.
+    fn show_carry(&mut self, env: &mut Env) {
+        let mut carry = std::mem::take(&mut self.bufs.carry);
+        let used = self.show(env, &mut carry);
+        carry.drain(..used);
+        self.bufs.carry = carry;
+    }
+
+    /// The output is above its mark, or was and has not emptied.
+    fn over(&self) -> bool {
+        self.link.full || self.bufs.pending() > HIGH_WATER
+    }
+
+    /// Reads until dry, stopped, or out of budget.
+    pub(crate) fn read<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
+        for _ in 0..READS_PER_TURN {
+            if !self.link.may_read() || self.over() {
+                return;
+            }
+            let kept = self.bufs.carry.len();
+            let room = READ_MAX.min(cx.buffer.len() - kept);
+            match cx.world.read(self.link.fd, &mut cx.buffer[kept..kept + room]) {
+                Ok(0) if self.link.broken => return self.fail(Close::Reset),
+                Ok(0) => {
+                    self.link.eof = true;
+                    cx.env.note(self.id, Trace::End);
+                    return self.call(cx.env, |p, c, io| p.on_end(c, io));
+                }
+                Ok(n) => {
+                    self.link.readable = n == room || self.link.closed;
+                    self.link.count.received += n as u64;
+                    cx.env.note(self.id, Trace::Read(n as u32));
+                    self.feed(cx.env, cx.buffer, kept, n);
+                }
+                Err(e) if e.kind() == WouldBlock => self.link.readable = false,
+                Err(e) if e.kind() == TimedOut => return self.fail(Close::TimedOut),
+                Err(_) => return self.fail(Close::Reset),
+            }
+        }
+    }
+
+    fn fail(&mut self, why: Close) {
+        self.link.wish.abort.get_or_insert(why);
+    }
+
+    /// Writes what there is to write. An error loses the output; what the peer said before it
+    /// broke may still be read.
+    fn flush<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
+        let (link, bufs) = (&mut *self.link, &mut *self.bufs);
+        if link.broken || link.fin {
+            bufs.sent = bufs.out.len();
+        }
+        while link.writable && bufs.pending() > 0 {
+            let rest = bufs.pending();
+            match cx.world.write(link.fd, &bufs.out[bufs.sent..]) {
+                Ok(n) => {
+                    bufs.sent += n;
+                    link.count.sent += n as u64;
+                    link.writable = n == rest;
+                    cx.env.note(self.id, Trace::Wrote(n as u32));
+                }
+                Err(e) if e.kind() == WouldBlock => link.writable = false,
+                Err(_) => {
+                    (link.broken, link.readable, link.closed) = (true, true, true);
+                    bufs.sent = bufs.out.len();
+                }
+            }
+        }
+        if bufs.pending() == 0 {
+            bufs.out.clear();
+            bufs.sent = 0;
+        } else if bufs.sent > HIGH_WATER && bufs.sent > bufs.pending() {
+            // What went is longer than what is left: moving it costs less than was saved.
+            bufs.out.drain(..bufs.sent);
+            bufs.sent = 0;
+        }
+    }
+
+    /// Flushes, tells of drains and shows what was left, until nothing of it is to be done; says
+    /// whether the budget ended first.
+    fn rounds<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> bool {
+        for _ in 0..ROUNDS_PER_TURN {
+            // Before the flush: who was told Full is owed a drain.
+            self.link.full |= self.bufs.pending() > HIGH_WATER;
+            if !self.bufs.out.is_empty() {
+                self.flush(cx);
+            }
+            let drained = self.link.full && self.bufs.out.is_empty();
+            if drained {
+                self.link.full = false;
+                cx.env.note(self.id, Trace::Drain);
+                self.call(cx.env, |p, c, io| p.on_drain(c, io));
+            }
+            let reshow = std::mem::take(&mut self.link.wish.reshow) || drained;
+            if !reshow || self.link.wish.abort.is_some() {
+                return false;
+            }
+            if !self.bufs.carry.is_empty() && !self.link.wish.paused {
+                self.show_carry(cx.env);
+            }
+        }
+        true
+    }
+
+    /// Carries out what was wished. `Some`: the connection is over.
+    #[inline]
+    pub(crate) fn settle<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
+        let spent = !self.link.dialing && self.rounds(cx);
+        let link = &mut *self.link;
+        if link.wish.end && !link.fin && !link.dialing && !spent && self.bufs.out.is_empty() {
+            link.fin = true;
+            cx.env.note(self.id, Trace::Shutdown);
+            if !link.broken && cx.world.shutdown(link.fd).is_err() {
+                (link.broken, link.readable, link.closed) = (true, true, true);
+            }
+        }
+        if let Some(why) = link.wish.abort {
+            return Some(why);
+        }
+        if link.fin && link.eof {
+            return Some(if link.broken { Close::Reset } else { Close::Finished });
+        }
+        if link.broken && !link.may_read() {
+            return Some(Close::Reset);
+        }
+        let deadline = link.wish.deadline;
+        if deadline != Instant::default() && (link.timer == TimerKey::NONE || deadline < link.armed)
+        {
+            let timers = &mut cx.env.calls.timers;
+            link.timer = match timers.rearm(link.timer, deadline) {
+                Some(timer) => timer,
+                None => timers.arm(deadline, self.id),
+            };
+            link.armed = deadline;
+        }
+        if (spent || link.may_read()) && !link.queued {
+            link.queued = true;
+            cx.env.calls.again(self.id);
+        }
+        None
+    }
+
+    /// The timer fired: the deadline has passed, or has moved and is armed anew by `settle`.
+    pub(crate) fn timer(&mut self, env: &mut Env) {
+        self.link.timer = TimerKey::NONE;
+        let deadline = self.link.wish.deadline;
+        if deadline == Instant::default() || deadline > env.now {
+            return;
+        }
+        self.link.wish.deadline = Instant::default();
+        env.note(self.id, Trace::Timer);
+        if self.link.dialing {
+            return self.fail(Close::Dial(TimedOut));
+        }
+        self.call(env, |p, c, io| p.on_timeout(c, io));
+    }
+
+    /// A dial's first event: it stands, it failed, or it goes on.
+    pub(crate) fn connected<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
+        match cx.world.connected(self.link.fd) {
+            Ok(()) => {
+                self.link.dialing = false;
+                self.link.writable = true;
+                self.link.wish.deadline = Instant::default();
+                cx.env.note(self.id, Trace::Open);
+                self.call(cx.env, |p, c, io| p.on_open(c, io));
+            }
+            Err(e) if e.kind() == WouldBlock => {}
+            Err(e) => self.fail(Close::Dial(e.kind())),
+        }
+    }
+
+    /// Whoever cannot read must learn here that the peer is gone.
+    pub(crate) fn gone(&mut self) {
+        if !self.link.may_read() || self.over() {
+            self.fail(Close::Reset);
+        }
+    }
+}
+
+const _: () = assert!(CARRY_MAX + 2 * READ_MAX <= loopwork_reactor::READ_BUFFER);

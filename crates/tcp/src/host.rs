@@ -1,0 +1,437 @@
+//! `Host<P>`: a protocol, its connections, its listeners. The driver of streams.
+//!
+//! Rules of this file:
+//! * Protocol, seats and links are disjoint fields, so that one call borrows them all.
+//! * Every event finds its connection through [`Host::visit`], or misses by the birth; a visit
+//!   ends with a settlement, and with the close if that was its outcome.
+//! * Buffers belong to connections that have something in them; the others share the spare ones.
+
+use crate::connection::{Bufs, Link, Work};
+use crate::{Close, Protocol};
+use loopwork_reactor::{
+    Address, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready, StreamOption, Streams,
+    TimerKey, Trace,
+};
+use slab::Slab;
+use std::any::Any;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Slots with this bit are listeners.
+const LISTENER: u32 = 1 << 31;
+/// Connections that one listener accepts in one turn: about half a millisecond.
+pub const ACCEPTS_PER_TURN: usize = 64;
+/// How long a dial may take: three tries of a SYN (1 s, 2 s, 4 s), and some.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Spare buffers: those of the connections that are visited between two that keep theirs.
+const SPARE: usize = 64;
+/// A larger buffer goes back to the allocator when its connection falls idle.
+const SPARE_MAX: usize = 256 * 1024;
+/// Pauses of a listener that cannot accept: short at first, since a descriptor is soon free;
+/// doubled up to half a second, which costs nothing.
+const RETRY_FIRST: Duration = Duration::from_millis(10);
+const RETRY_LAST: Duration = Duration::from_millis(500);
+
+struct Seat<C> {
+    link: Link,
+    conn: C,
+}
+
+struct Listener {
+    fd: Fd,
+    birth: u64,
+    queued: bool,
+    retry: Duration,
+    timer: TimerKey,
+}
+
+/// A protocol and its connections.
+pub struct Host<P: Protocol> {
+    /// What all its connections share.
+    pub protocol: P,
+    seats: Slab<Seat<P::Conn>>,
+    listeners: Vec<Option<Listener>>,
+    #[expect(clippy::vec_box, reason = "a box moves between here and a link, eight bytes wide")]
+    spare: Vec<Box<Bufs>>,
+    driver: u16,
+}
+
+/// Whom to dial, from where, and the state that the connection will have.
+pub struct Dial<C> {
+    /// The peer.
+    pub to: Address,
+    /// Our own address, when it matters; port 0 is any.
+    pub from: Option<SocketAddr>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// The connection's state.
+    pub conn: C,
+}
+
+pub(crate) struct Set {
+    pub(crate) id: Id,
+    pub(crate) option: StreamOption,
+}
+
+enum Order {
+    Unlisten,
+    Shutdown,
+}
+
+impl<P: Protocol> Host<P> {
+    fn new(protocol: P, driver: u16) -> Self {
+        let (seats, listeners, spare) = (Slab::new(), Vec::new(), Vec::new());
+        Host { protocol, seats, listeners, spare, driver }
+    }
+
+    /// Bytes of one connection in the slab: all that an idle one holds here.
+    pub const SEAT: usize = size_of::<Seat<P::Conn>>();
+
+    /// Connections, those still being dialed among them.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seats.len()
+    }
+
+    /// No connection.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// The state of a connection.
+    pub fn conn(&mut self, id: Id) -> Option<&mut P::Conn> {
+        let seat = self.seats.get_mut(id.slot as usize);
+        seat.filter(|s| s.link.birth == id.birth).map(|s| &mut s.conn)
+    }
+
+    /// The ids of all connections, in the order of their slots.
+    pub fn ids(&self) -> impl Iterator<Item = Id> + '_ {
+        let driver = self.driver;
+        self.seats.iter().map(move |(slot, s)| Id {
+            birth: s.link.birth,
+            slot: slot as u32,
+            driver,
+        })
+    }
+
+    /// Finds the connection, lets `f` work on it, settles it, and closes it if that came of it.
+    #[inline(always)]
+    fn visit<W: Streams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        id: Id,
+        f: impl FnOnce(&mut Work<'_, P>, &mut Cx<'_, W>),
+    ) {
+        let Some(seat) = self.seats.get_mut(id.slot as usize) else { return };
+        if seat.link.birth != id.birth {
+            return;
+        }
+        let kept = seat.link.bufs.take();
+        let mut bufs = kept.or_else(|| self.spare.pop()).unwrap_or_default();
+        let Seat { link, conn } = seat;
+        let protocol = &mut self.protocol;
+        let mut work = Work { protocol, conn, link, bufs: &mut bufs, id };
+        f(&mut work, cx);
+        let end = work.settle(cx);
+        if end.is_none() && !bufs.is_empty() {
+            seat.link.bufs = Some(bufs);
+        } else {
+            self.spare(bufs);
+        }
+        if let Some(why) = end {
+            self.close(cx, id, why);
+        }
+    }
+
+    #[inline]
+    fn spare(&mut self, mut bufs: Box<Bufs>) {
+        if self.spare.len() < SPARE {
+            for buf in [&mut bufs.out, &mut bufs.carry] {
+                buf.clear();
+                if buf.capacity() > SPARE_MAX {
+                    *buf = Vec::new();
+                }
+            }
+            bufs.sent = 0;
+            self.spare.push(bufs);
+        }
+    }
+
+    fn close<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, why: Close) {
+        let Seat { link, conn } = self.seats.remove(id.slot as usize);
+        cx.env.calls.timers.cancel(link.timer);
+        match why {
+            Close::Aborted | Close::TimedOut | Close::Overrun => cx.world.reset(link.fd),
+            Close::Finished | Close::Reset | Close::Dial(_) => cx.world.close(link.fd),
+        }
+        cx.env.note(id, Trace::Close);
+        cx.env.calls.release();
+        self.protocol.on_close(conn, id, cx.env, why);
+    }
+
+    fn next_id(&mut self, env: &mut Env) -> Id {
+        let slot = self.seats.vacant_key() as u32;
+        Id { birth: env.calls.birth(), slot, driver: self.driver }
+    }
+
+    fn seat(&mut self, env: &mut Env, id: Id, fd: Fd, conn: P::Conn, dialing: bool) {
+        env.calls.hold();
+        let at = self.seats.insert(Seat { link: Link::new(id.birth, fd, dialing), conn });
+        debug_assert_eq!(at, id.slot as usize);
+    }
+
+    fn accept<W: Streams>(&mut self, cx: &mut Cx<'_, W>, listener_id: Id) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listener(listener_id) else { return };
+            let fd = listener.fd;
+            let id = self.next_id(cx.env);
+            match cx.world.accept(fd, id) {
+                Ok((fd, peer)) => self.welcome(cx, id, fd, &peer),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
+                Err(e) => return self.accept_later(cx, listener_id, &e),
+            }
+        }
+        let Some(listener) = self.listener(listener_id) else { return };
+        if !std::mem::replace(&mut listener.queued, true) {
+            cx.env.calls.again(listener_id);
+        }
+    }
+
+    fn welcome<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, fd: Fd, peer: &Address) {
+        let Some(conn) = self.protocol.on_accept(cx.env, id, peer) else {
+            return cx.world.close(fd);
+        };
+        self.seat(cx.env, id, fd, conn, false);
+        cx.env.note(id, Trace::Open);
+        self.visit(cx, id, |w, cx| w.call(cx.env, |p, c, io| p.on_open(c, io)));
+    }
+
+    /// Without descriptors or memory the edge is gone and the connections still wait: a timer
+    /// takes the edge's place.
+    fn accept_later<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, error: &io::Error) {
+        let now = cx.env.now;
+        let Some(listener) = self.listener(id) else { return };
+        if listener.timer == TimerKey::NONE {
+            listener.timer = cx.env.calls.timers.arm(now.after(listener.retry), id);
+            listener.retry = (listener.retry * 2).min(RETRY_LAST);
+            self.protocol.on_accept_error(cx.env, error);
+        }
+    }
+
+    fn listener(&mut self, id: Id) -> Option<&mut Listener> {
+        let listener = self.listeners.get_mut((id.slot & !LISTENER) as usize)?.as_mut();
+        listener.filter(|l| l.birth == id.birth)
+    }
+
+    fn listen<W: Streams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        at: &Address,
+        how: &ListenOptions,
+    ) -> io::Result<Address> {
+        let birth = cx.env.calls.birth();
+        let slot = self.listeners.len() as u32 | LISTENER;
+        let id = Id { birth, slot, driver: self.driver };
+        let (fd, at) = cx.world.listen(at, how, id)?;
+        let (retry, timer) = (RETRY_FIRST, TimerKey::NONE);
+        self.listeners.push(Some(Listener { fd, birth, queued: false, retry, timer }));
+        cx.env.calls.hold();
+        cx.env.note(id, Trace::Listen);
+        Ok(at)
+    }
+
+    fn unlisten<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
+        for listener in self.listeners.iter_mut().filter_map(Option::take) {
+            cx.env.calls.timers.cancel(listener.timer);
+            cx.world.close(listener.fd);
+            cx.env.calls.release();
+        }
+    }
+
+    fn dial<W: Streams>(&mut self, cx: &mut Cx<'_, W>, dial: Dial<P::Conn>) {
+        let id = self.next_id(cx.env);
+        match cx.world.connect(&dial.to, dial.from, id) {
+            Ok(fd) => {
+                self.seat(cx.env, id, fd, dial.conn, true);
+                let until = cx.env.now.after(dial.timeout);
+                self.visit(cx, id, |w, _| w.link.wish.deadline = until);
+            }
+            Err(e) => self.protocol.on_close(dial.conn, id, cx.env, Close::Dial(e.kind())),
+        }
+    }
+
+    fn order<W: Streams>(&mut self, cx: &mut Cx<'_, W>, order: &Order) {
+        self.unlisten(cx);
+        if let Order::Shutdown = order {
+            let ids: Vec<Id> = self.ids().collect();
+            for id in ids {
+                self.visit(cx, id, |w, cx| match w.link.dialing {
+                    true => w.link.wish.abort = Some(Close::Aborted),
+                    false => w.call(cx.env, |p, c, io| p.on_shutdown(c, io)),
+                });
+            }
+        }
+    }
+
+    fn set<W: Streams>(&mut self, cx: &mut Cx<'_, W>, set: &Set) {
+        if let Some(seat) = self.seats.get(set.id.slot as usize)
+            && seat.link.birth == set.id.birth
+        {
+            // A setting that the socket cannot have leaves it as it was, as the doc of the option
+            // says; a connection is not given up for it.
+            let _ = cx.world.set(seat.link.fd, set.option);
+        }
+    }
+}
+
+impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
+    fn on_ready(&mut self, cx: &mut Cx<'_, W>, ready: Ready) {
+        if ready.id.slot & LISTENER != 0 {
+            return self.accept(cx, ready.id);
+        }
+        self.visit(cx, ready.id, |w, cx| {
+            w.link.readable |= ready.readable;
+            w.link.writable |= ready.writable;
+            w.link.closed |= ready.closed;
+            if w.link.dialing {
+                w.connected(cx);
+                if w.link.dialing {
+                    return;
+                }
+            }
+            if ready.gone {
+                w.gone();
+            }
+            w.read(cx);
+        });
+    }
+
+    fn on_again(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        if id.slot & LISTENER != 0 {
+            if let Some(listener) = self.listener(id) {
+                listener.queued = false;
+                self.accept(cx, id);
+            }
+            return;
+        }
+        self.visit(cx, id, |w, cx| {
+            w.link.queued = false;
+            w.read(cx);
+        });
+    }
+
+    fn on_timer(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        if id.slot & LISTENER != 0 {
+            if let Some(listener) = self.listener(id) {
+                listener.timer = TimerKey::NONE;
+                self.accept(cx, id);
+            }
+            return;
+        }
+        self.visit(cx, id, |w, cx| w.timer(cx.env));
+    }
+
+    fn on_wake(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        self.visit(cx, id, |w, cx| {
+            if !w.link.dialing {
+                cx.env.note(id, Trace::Wake);
+                w.call(cx.env, |p, c, io| p.on_wake(c, io));
+            }
+        });
+    }
+
+    fn on_post(&mut self, cx: &mut Cx<'_, W>, mail: Box<dyn Any>) {
+        let mail = match mail.downcast::<Dial<P::Conn>>() {
+            Ok(dial) => return self.dial(cx, *dial),
+            Err(mail) => mail,
+        };
+        let mail = match mail.downcast::<Set>() {
+            Ok(set) => return self.set(cx, &set),
+            Err(mail) => mail,
+        };
+        if let Ok(order) = mail.downcast::<Order>() {
+            self.order(cx, &order);
+        }
+    }
+}
+
+/// Opens a listener for a protocol of its own; its handle, and the real address.
+///
+/// # Errors
+/// What the kernel says: the address in use, not ours, not allowed. Nothing is left behind then
+/// but the protocol, without connections.
+pub fn listen<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    at: SocketAddr,
+    protocol: P,
+) -> io::Result<(Handle<Host<P>>, SocketAddr)> {
+    let handle = add(lp, |_| protocol);
+    let bound = listen_at(lp, handle, &at.into(), &ListenOptions::default())?;
+    Ok((handle, bound.ip().unwrap_or(at)))
+}
+
+/// Adds a protocol without a listener: for dialing, or for [`listen_at`]. It is told its handle.
+pub fn add<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    make: impl FnOnce(Handle<Host<P>>) -> P,
+) -> Handle<Host<P>> {
+    lp.add(|handle| Host::new(make(handle), handle.driver))
+}
+
+/// Opens one more listener of a protocol, TCP or Unix; the real address.
+///
+/// # Errors
+/// As [`listen`].
+pub fn listen_at<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    handle: Handle<Host<P>>,
+    at: &Address,
+    how: &ListenOptions,
+) -> io::Result<Address> {
+    lp.with(handle, |host, cx| host.listen(cx, at, how))
+}
+
+/// Dials, from a callback or from outside: `on_open` when the connection stands, `on_close` with
+/// [`Close::Dial`] when it does not within [`CONNECT_TIMEOUT`].
+pub fn dial<P: Protocol>(
+    env: &mut Env,
+    handle: Handle<Host<P>>,
+    to: impl Into<Address>,
+    conn: P::Conn,
+) {
+    Dial { to: to.into(), from: None, timeout: CONNECT_TIMEOUT, conn }.send(env, handle);
+}
+
+impl<C: 'static> Dial<C> {
+    /// As [`dial`], with everything said.
+    pub fn send<P: Protocol<Conn = C>>(self, env: &mut Env, handle: Handle<Host<P>>) {
+        env.calls.post(handle.driver, Box::new(self));
+    }
+}
+
+/// Closes a host's listeners; its connections stay.
+pub fn unlisten<P: Protocol>(env: &mut Env, handle: Handle<Host<P>>) {
+    env.calls.post(handle.driver, Box::new(Order::Unlisten));
+}
+
+/// Closes a host's listeners and calls `on_shutdown` for each of its connections. When the last
+/// one has ended, nothing of this host keeps the loop running.
+pub fn shutdown<P: Protocol>(env: &mut Env, handle: Handle<Host<P>>) {
+    env.calls.post(handle.driver, Box::new(Order::Shutdown));
+}
+
+/// Our address and the peer's; `None` when the connection is gone.
+pub fn addresses<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    handle: Handle<Host<P>>,
+    id: Id,
+) -> Option<(Address, Address)> {
+    lp.with(handle, |host, cx| {
+        let seat = host.seats.get(id.slot as usize).filter(|s| s.link.birth == id.birth)?;
+        let local = cx.world.local(seat.link.fd).ok()?;
+        Some((local, cx.world.peer(seat.link.fd).ok()?))
+    })
+}
