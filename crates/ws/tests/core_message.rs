@@ -2,7 +2,7 @@
 
 mod core_support;
 
-use core_support::{Got, Outcome, check, frame, oracle, receive, refused_at};
+use core_support::{Got, Outcome, Wire, check, frame, oracle, receive};
 use loopwork_ws::core::{Limits, Message, Receiver, Role, Violation};
 use proptest::prelude::*;
 
@@ -19,6 +19,15 @@ fn text(text: &str) -> Got {
 
 fn ok(got: &[Got]) -> Outcome {
     (got.to_vec(), None)
+}
+
+/// After how many bytes, one by one, the violation comes.
+fn refused_at(bytes: &[u8], role: Role, limits: Limits) -> Option<usize> {
+    let mut wire = Wire::new(role, limits);
+    bytes.iter().position(|byte| {
+        wire.read(&[*byte]);
+        wire.outcome.1.is_some()
+    })
 }
 
 /// The violation, its code, and after how many bytes (counted from 0) it comes.
@@ -48,7 +57,7 @@ fn rfc_6455_5_7_examples() {
 }
 
 #[test]
-fn hostile_headers_are_1002_at_their_first_bad_byte() {
+fn hostile_55_headers_are_1002_at_their_first_bad_byte() {
     use Violation as V;
     let (server, client) = (Role::Server, Role::Client);
     refused(b"\x81\x05Hello", server, V::UnmaskedFromClient, 1002, 1);
@@ -75,7 +84,7 @@ fn hostile_headers_are_1002_at_their_first_bad_byte() {
 }
 
 #[test]
-fn hostile_order_of_frames_is_1002() {
+fn hostile_55_order_of_frames_is_1002() {
     let role = Role::Server;
     let start = frames(&[(0x01, b"Hel")]).len();
     for first in [0x00, 0x80] {
@@ -93,7 +102,7 @@ fn hostile_order_of_frames_is_1002() {
 }
 
 #[test]
-fn controls_come_between_fragments() {
+fn hostile_60_controls_come_between_fragments() {
     let bytes = frames(&[
         (0x01, "Gr\u{fc}".as_bytes().split_at(3).0),
         (0x89, b"are you there"),
@@ -115,7 +124,7 @@ fn controls_come_between_fragments() {
 }
 
 #[test]
-fn hostile_text_is_1007_at_its_first_bad_byte() {
+fn hostile_61_text_is_1007_at_its_first_bad_byte() {
     let bad: [&[u8]; 12] = [
         b"\x80",
         b"\xC0",
@@ -154,7 +163,7 @@ fn hostile_text_is_1007_at_its_first_bad_byte() {
 }
 
 #[test]
-fn hostile_closes() {
+fn hostile_62_closes() {
     let role = Role::Server;
     refused(&frames(&[(0x88, b"\x03")]), role, Violation::TruncatedCloseCode, 1002, 5);
     let reserved = (0..1000).chain(1004..1007).chain(1015..3000).chain(5000..=65535);
@@ -176,7 +185,7 @@ fn hostile_closes() {
 }
 
 #[test]
-fn limit_of_a_message_holds_at_the_header() {
+fn hostile_56_limit_of_a_message_holds_at_the_header() {
     let limits = Limits { message: 10, frames: 4, keep: 0 };
     let big = |bytes: &[u8], at| {
         assert_eq!(check(bytes, Role::Server, limits).1, Some(Violation::MessageTooBig));
@@ -196,7 +205,7 @@ fn limit_of_a_message_holds_at_the_header() {
 }
 
 #[test]
-fn limit_of_frames_bounds_empty_fragments() {
+fn hostile_57_limit_of_frames_bounds_empty_fragments() {
     let limits = Limits { message: 10, frames: 4, keep: 0 };
     let four = frames(&[(0x02, b""), (0x00, b""), (0x00, b""), (0x8A, b""), (0x80, b"x")]);
     assert_eq!(check(&four, Role::Server, limits).0, [Got::Pong(vec![]), Got::Binary(vec![b'x'])]);
@@ -269,6 +278,44 @@ fn whole_messages_are_shown_in_place() {
     }
 }
 
+#[test]
+fn hostile_58_flood_of_tiny_frames_stops_where_the_caller_wants() {
+    // 64 KiB of empty frames: each comes by itself, so that the caller can count and stop.
+    let mut flood = frame(0x81, b"", Role::Server).repeat(10_922);
+    let mut receiver = Receiver::new(Role::Server);
+    let (mut used, mut messages) = (0, 0);
+    while messages < 100 {
+        let (n, message) = receiver.next(&mut flood[used..], &BIG).expect("valid");
+        assert_eq!((n, message), (6, Some(Message::Text(""))));
+        used += n;
+        messages += 1;
+    }
+    // Later, from another buffer, in the middle of a header.
+    let mut later = flood[used..].to_vec();
+    let mut at = 0;
+    for end in [later.len() - 3, later.len()] {
+        while let (n, Some(_)) = receiver.next(&mut later[at..end], &BIG).expect("valid") {
+            at += n;
+            messages += 1;
+        }
+    }
+    assert_eq!((at, messages), (later.len(), 10_922));
+}
+
+#[test]
+fn hostile_62_nothing_counts_after_an_end() {
+    let mut receiver = Receiver::new(Role::Server);
+    let mut bytes = frames(&[(0x88, b""), (0x88, b""), (0x81, b"late")]);
+    let all = bytes.len();
+    let (used, message) = receiver.next(&mut bytes, &BIG).expect("valid");
+    assert!(matches!(message, Some(Message::Close(_))) && receiver.is_closed());
+    assert_eq!(receiver.next(&mut bytes[used..], &BIG), Ok((all - used, None)));
+    let mut receiver = Receiver::new(Role::Server);
+    assert!(receiver.next(&mut [0xFF], &BIG).is_err());
+    assert!(receiver.is_closed());
+    assert_eq!(receiver.next(&mut frames(&[(0x81, b"late")]), &BIG), Ok((10, None)));
+}
+
 /// What a peer sends: messages in fragments with controls between.
 fn traffic() -> impl Strategy<Value = Vec<(u8, Vec<u8>)>> {
     let fragment = prop_oneof![
@@ -324,7 +371,9 @@ fn against_oracle(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 400, failure_persistence: None, ..Default::default()
+    })]
 
     #[test]
     fn agrees_with_the_oracle_on_traffic(

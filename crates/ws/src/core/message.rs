@@ -170,6 +170,7 @@ impl Receiver {
                 }
             }
             Some(found) => {
+                // What was gathered is checked already: no error comes from here.
                 let Some(partial) = &mut self.partial else { return Ok((used, None)) };
                 partial.show(&found)?
             }
@@ -246,7 +247,7 @@ impl Receiver {
                 return Ok((used, None));
             };
             used += header_len;
-            if let Some(end) = self.whole_here(&header, used, bytes.len()) {
+            if let Some(end) = whole_here(&header, used, bytes.len()) {
                 if let Some(key) = header.mask {
                     mask::apply(key, bytes.get_mut(used..end).unwrap_or_default());
                 }
@@ -290,16 +291,16 @@ impl Receiver {
         }
         Ok(Some((header, header_len)))
     }
+}
 
-    /// Where the payload ends, if it can be shown in place: it lies there whole and is a message
-    /// of its own.
-    fn whole_here(&self, header: &Header, start: usize, available: usize) -> Option<usize> {
-        if !header.fin || header.opcode == Opcode::Continuation {
-            return None;
-        }
-        let end = usize::try_from(header.len).ok()?.checked_add(start)?;
-        (end <= available).then_some(end)
+/// Where the payload ends, if it can be shown in place: it lies there whole and is a message
+/// of its own.
+fn whole_here(header: &Header, start: usize, available: usize) -> Option<usize> {
+    if !header.fin || header.opcode == Opcode::Continuation {
+        return None;
     }
+    let end = usize::try_from(header.len).ok()?.checked_add(start)?;
+    (end <= available).then_some(end)
 }
 
 /// The message that lies unmasked in `payload`.

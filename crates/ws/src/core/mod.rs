@@ -10,6 +10,32 @@
 //!
 //! [`message::Receiver`] turns the bytes of a connection into messages, in place where it can;
 //! [`frame::encode`] turns messages into bytes; [`handshake`] is the opening; [`close`] the end.
+//!
+//! ```
+//! use loopwork_ws::core::{Limits, Message, Opcode, Receiver, Role, Violation, frame};
+//!
+//! // An echo: whatever the client says goes back. `read` is what came, `out` what is to go.
+//! fn echo(receiver: &mut Receiver, read: &mut [u8], out: &mut Vec<u8>) -> Result<(), Violation> {
+//!     let mut used = 0;
+//!     loop {
+//!         let (n, message) = receiver.next(&mut read[used..], &Limits::default())?;
+//!         used += n;
+//!         match message {
+//!             Some(Message::Text(t)) => frame::encode(out, Opcode::Text, t.as_bytes(), None),
+//!             Some(Message::Binary(b)) => frame::encode(out, Opcode::Binary, b, None),
+//!             Some(Message::Ping(b)) => frame::encode(out, Opcode::Pong, b, None),
+//!             Some(_) => {}
+//!             None => return Ok(()), // what is left of `read` must come again, with more
+//!         }
+//!     }
+//! }
+//!
+//! let mut out = Vec::new();
+//! let mut hello = *b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58"; // RFC 6455 §5.7
+//! echo(&mut Receiver::new(Role::Server), &mut hello, &mut out)?;
+//! assert_eq!(out, b"\x81\x05Hello");
+//! # Ok::<(), Violation>(())
+//! ```
 
 pub mod close;
 pub mod error;

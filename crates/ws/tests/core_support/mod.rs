@@ -142,15 +142,6 @@ fn check_trailing(bytes: &[u8], role: Role, limits: Limits, whole: &Outcome) {
     assert_eq!(expected, receive(&longer, role, limits, || 3), "trailing bytes, in threes");
 }
 
-/// After how many bytes, one by one, the violation comes.
-pub(crate) fn refused_at(bytes: &[u8], role: Role, limits: Limits) -> Option<usize> {
-    let mut wire = Wire::new(role, limits);
-    bytes.iter().position(|byte| {
-        wire.read(&[*byte]);
-        wire.outcome.1.is_some()
-    })
-}
-
 /// A frame as a peer of `role` sends it, built by hand: the first byte and the payload.
 pub(crate) fn frame(first: u8, payload: &[u8], role: Role) -> Vec<u8> {
     let mask = role == Role::Server;
