@@ -26,20 +26,43 @@ pub struct Env {
     pub shared: Shared,
     /// Empty buffers.
     pub pool: Pool,
-    pub(crate) random: ChaCha12Rng,
+    /// The time of day at `wall_at`.
+    wall: Duration,
+    wall_at: Instant,
+    random: ChaCha12Rng,
     pub(crate) trace: Option<Box<dyn Tracer>>,
 }
 
+/// The clock of the day is looked at so often: between two looks it runs with the monotonic one,
+/// and a correction of it shows within this time.
+const WALL_EVERY: Duration = Duration::from_secs(1);
+
 impl Env {
-    pub(crate) fn new(now: Instant, seed: [u8; 32]) -> Env {
+    pub(crate) fn new(now: Instant, wall: Duration, seed: [u8; 32]) -> Env {
         Env {
             now,
+            wall,
+            wall_at: now,
             calls: Calls::default(),
             shared: Shared::default(),
             pool: Pool::default(),
             random: ChaCha12Rng::from_seed(seed),
             trace: None,
         }
+    }
+
+    /// The time of day of this turn: how long after the beginning of 1970, in UTC.
+    #[must_use]
+    pub fn unix_time(&self) -> Duration {
+        self.wall + self.now.since(self.wall_at)
+    }
+
+    pub(crate) fn wall_due(&self) -> bool {
+        self.now.since(self.wall_at) >= WALL_EVERY
+    }
+
+    pub(crate) fn set_wall(&mut self, wall: Duration) {
+        (self.wall, self.wall_at) = (wall, self.now);
     }
 
     /// `on_wake` of `id`; see [`Calls::wake`].

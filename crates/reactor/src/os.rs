@@ -192,6 +192,11 @@ impl World for Os {
         Instant(self.start.elapsed().as_nanos() as u64 + 1)
     }
 
+    fn unix_time(&mut self) -> time::Duration {
+        // A clock set before 1970 is wrong in any case.
+        time::SystemTime::now().duration_since(time::UNIX_EPOCH).unwrap_or_default()
+    }
+
     fn poll(&mut self, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
         let timeout = match until {
             None => None,

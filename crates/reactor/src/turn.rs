@@ -96,7 +96,7 @@ impl<W: World> Loop<W> {
         let mut seed = [0; 32];
         world.random(&mut seed);
         Loop {
-            env: Env::new(world.now(), seed),
+            env: Env::new(world.now(), world.unix_time(), seed),
             world,
             drivers: Vec::new(),
             ready: Vec::new(),
@@ -146,6 +146,9 @@ impl<W: World> Loop<W> {
         };
         self.world.poll(until, &mut self.ready)?;
         self.env.now = self.world.now();
+        if self.env.wall_due() {
+            self.env.set_wall(self.world.unix_time());
+        }
         self.env.note(Id::NOBODY, Trace::Turn(self.ready.len() as u32));
         Ok(())
     }

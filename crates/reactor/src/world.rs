@@ -19,6 +19,11 @@ use std::time::Duration;
 pub trait World: 'static {
     /// The monotonic clock. Never goes back, never `Instant(0)`.
     fn now(&mut self) -> Instant;
+    /// The time of day: how long after the beginning of 1970, in UTC. May jump. Unless a world
+    /// says otherwise it began on the first day of 2026, so that simulated runs print one date.
+    fn unix_time(&mut self) -> Duration {
+        Duration::from_secs(1_767_225_600) + self.now().since(Instant(0))
+    }
     /// Waits until something is ready, or `until` (`None`: without end; a past time: not at all),
     /// and appends what is ready. Returns early for no reason at times. Never late on purpose.
     ///
