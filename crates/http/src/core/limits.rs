@@ -1,0 +1,51 @@
+//! How much of a message is accepted. Rule: every limit is named here, with the reason for its
+//! default beside it; nothing in this folder grows with what a peer sends but within these.
+
+/// The longest method. The longest that is registered, `UPDATEREDIRECTREF`, has 17 bytes.
+pub(crate) const METHOD_BYTES: usize = 32;
+
+/// The most hex digits of a chunk size, leading zeros included: those of 2⁶⁴ − 1.
+pub(crate) const CHUNK_SIZE_DIGITS: u8 = 16;
+
+/// How much of a message is accepted, in bytes unless said otherwise.
+///
+/// ```
+/// use loopwork_http::core::Limits;
+/// let limits = Limits { headers: 50, ..Limits::default() };
+/// # assert_eq!(limits.head_bytes, 16 * 1024);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// First line and headers together, with the empty line at the end; above it 431.
+    /// Default 16 KiB, as Node's `maxHeaderSize`: room for large cookies, while ten thousand
+    /// half-sent heads still cost no more than 160 MiB.
+    pub head_bytes: u32,
+    /// The request target; above it 414. Default 8 KiB: RFC 9112 §3 asks for at least 8,000.
+    pub target_bytes: u32,
+    /// Number of header lines, and of trailer lines; above it 431. Default 100, as hyper and
+    /// Apache: browsers send about 20, and each costs 16 bytes in [`Fields`](super::Fields).
+    pub headers: u32,
+    /// All chunk extensions of one body together; above it 413. Default 1 KiB: nobody gives
+    /// them a meaning, and without a limit they are a free way to keep a server reading.
+    pub extension_bytes: u32,
+    /// The trailer section of one body; above it 431. Default 4 KiB: trailers carry a checksum
+    /// or a status, and unlike the head they come when the answer may already be on its way.
+    pub trailer_bytes: u32,
+    /// Body bytes after decoding; above it 413, as soon as a length or a chunk announces it.
+    /// Default 2⁶³ − 1, what a file offset can say: bodies are streamed, not stored, so that
+    /// the one who stores them sets the limit.
+    pub body_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head_bytes: 16 * 1024,
+            target_bytes: 8 * 1024,
+            headers: 100,
+            extension_bytes: 1024,
+            trailer_bytes: 4 * 1024,
+            body_bytes: i64::MAX as u64,
+        }
+    }
+}
