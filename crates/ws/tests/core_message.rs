@@ -198,7 +198,11 @@ fn hostile_56_limit_of_a_message_holds_at_the_header() {
     big(b"\x82\xFF\x7F\xFF\xFF\xFF\xFF\xFF\xFF\xFFabcd", 13);
     big(&frames(&[(0x02, &[1; 6]), (0x89, &[2; 50]), (0x80, &[1; 5])]), 12 + 56 + 5);
     let fits = frames(&[(0x02, &[1; 6]), (0x89, &[2; 50]), (0x80, &[1; 4]), (0x82, &[3; 10])]);
-    assert_eq!(check(&fits, Role::Server, limits).0.len(), 3);
+    for keep in [0, 1000] {
+        // Message by message, whether the buffer is kept or not.
+        let outcome = check(&fits.repeat(3), Role::Server, Limits { keep, ..limits });
+        assert_eq!((outcome.0.len(), outcome.1), (9, None));
+    }
     // The limit counts bytes, not characters, held ones too.
     let euro = frames(&[(0x01, b"\xE2\x82"), (0x00, b"\xAC"), (0x80, b"12345678")]);
     assert_eq!(check(&euro, Role::Server, limits).1, Some(Violation::MessageTooBig));

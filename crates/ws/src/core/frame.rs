@@ -108,7 +108,16 @@ pub fn parse_header(
     allow_rsv1: bool,
 ) -> Result<Option<(Header, usize)>, Violation> {
     let Some(&first) = bytes.first() else { return Ok(None) };
-    let (fin, rsv1, opcode) = parse_first(first, allow_rsv1)?;
+    parse_rest(parse_first(first, allow_rsv1)?, bytes, role)
+}
+
+/// The header behind its first byte; `bytes` begin with that byte.
+#[inline]
+pub(super) fn parse_rest(
+    (fin, rsv1, opcode): (bool, bool, Opcode),
+    bytes: &[u8],
+    role: Role,
+) -> Result<Option<(Header, usize)>, Violation> {
     let Some(&second) = bytes.get(1) else { return Ok(None) };
     let masked = second & MASK != 0;
     match (role, masked) {
@@ -135,6 +144,7 @@ pub fn parse_header(
 ///
 /// > RSV1, RSV2, RSV3: MUST be 0 unless an extension is negotiated that defines meanings for
 /// > non-zero values (§5.2).
+#[inline]
 pub(super) fn parse_first(first: u8, allow_rsv1: bool) -> Result<(bool, bool, Opcode), Violation> {
     let (fin, rsv1) = (first & FIN != 0, first & RSV1 != 0);
     if first & RSV2_RSV3 != 0 || rsv1 && !allow_rsv1 {

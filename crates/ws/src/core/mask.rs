@@ -22,21 +22,22 @@ impl Mask {
 
     /// Masks or unmasks the next part of the payload.
     pub fn apply(&mut self, part: &mut [u8]) {
-        let [a, b, c, d] = self.0;
-        let word = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
-        let (words, tail) = part.as_chunks_mut::<8>();
-        for chunk in words {
-            *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
-        }
-        // Words are multiples of four, so the tail begins at the first byte of the key.
-        for (byte, key) in tail.iter_mut().zip(self.0.iter().cycle()) {
-            *byte ^= key;
-        }
-        self.0.rotate_left(tail.len() % 4);
+        apply(self.0, part);
+        self.0.rotate_left(part.len() % 4);
     }
 }
 
 /// Masks or unmasks a whole payload.
+#[inline]
 pub fn apply(key: [u8; 4], payload: &mut [u8]) {
-    Mask::new(key).apply(payload);
+    // The key twice, whatever the order of bytes in a word.
+    let word = u64::from(u32::from_ne_bytes(key)) * 0x1_0000_0001;
+    let (words, tail) = payload.as_chunks_mut::<8>();
+    for chunk in words {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
+    }
+    // Words are multiples of four, so the tail begins at the first byte of the key.
+    for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
+        *byte ^= key;
+    }
 }

@@ -11,8 +11,6 @@
 //!   as it is there. Which violation is found does not depend on how the bytes were cut.
 //! * All bytes are consumed but an unfinished header: at most 13 bytes stay with the caller.
 
-use std::ops::Range;
-
 use super::close::{self, CloseFrame};
 use super::error::Violation;
 use super::frame::{self, Header, MAX_CONTROL, Opcode, Role};
@@ -72,8 +70,8 @@ pub struct Receiver {
 
 /// Where the message is that `advance` found.
 enum Found {
-    /// In the caller's bytes, unmasked.
-    Here(Opcode, Range<usize>),
+    /// In the caller's bytes, unmasked, from here to the end of what was used.
+    Here(Opcode, usize),
     /// In `Partial::control`.
     Control(Opcode),
     /// In `Partial::text` or `Partial::binary`.
@@ -135,8 +133,9 @@ impl Receiver {
     ///
     /// Call it again with the bytes behind the used ones until there is no message; what is left
     /// then (at most 13 bytes, a header's beginning) must stand before the bytes that come next.
-    /// Stop earlier to apply backpressure. After a Close or a violation all bytes are used and
-    /// there are no more messages.
+    /// Stop earlier to apply backpressure, with [`release`](Self::release) if it may take long:
+    /// the memory of a message that was gathered goes with the next call. After a Close or a
+    /// violation all bytes are used and there are no more messages.
     ///
     /// # Errors
     /// The peer's [`Violation`]. The connection is to be failed with its code.
@@ -159,8 +158,8 @@ impl Receiver {
         };
         let message = match found {
             None => return Ok((used, None)),
-            Some(Found::Here(opcode, range)) => {
-                let payload = bytes.get_mut(range).unwrap_or_default();
+            Some(Found::Here(opcode, start)) => {
+                let payload = bytes.get_mut(start..used).unwrap_or_default();
                 match show(opcode, payload) {
                     Ok(message) => message,
                     Err(violation) => {
@@ -251,7 +250,7 @@ impl Receiver {
                 if let Some(key) = header.mask {
                     mask::apply(key, bytes.get_mut(used..end).unwrap_or_default());
                 }
-                return Ok((end, Some(Found::Here(header.opcode, used..end))));
+                return Ok((end, Some(Found::Here(header.opcode, used))));
             }
             self.partial.get_or_insert_default().begin(&header);
         }
@@ -260,7 +259,8 @@ impl Receiver {
     /// Reads a header and checks it against what is under way.
     fn header(&self, bytes: &[u8], limits: &Limits) -> Result<Option<(Header, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let (_, _, opcode) = frame::parse_first(first, ALLOW_RSV1)?;
+        let begin = frame::parse_first(first, ALLOW_RSV1)?;
+        let opcode = begin.2;
         let (in_message, size, frames) = match &self.partial {
             Some(partial) => (partial.kind.is_some(), partial.size, partial.frames),
             None => (false, 0, 0),
@@ -274,7 +274,7 @@ impl Receiver {
             }
             _ => {}
         }
-        let Some((header, header_len)) = frame::parse_header(bytes, self.role, ALLOW_RSV1)? else {
+        let Some((header, header_len)) = frame::parse_rest(begin, bytes, self.role)? else {
             return Ok(None);
         };
         if opcode.is_control() {
