@@ -5,8 +5,9 @@
 //! * the usual head comes in one piece, so the first look parses at once, in one pass;
 //! * of a head in pieces each new byte is searched once, for line ends, and the head is parsed
 //!   again only when its first line is whole and when it is whole: three passes at the most;
-//! * what is refused, and as what, does not depend on how the bytes were cut: a search that
-//!   finds something wrong leaves it to the pass to name the first sin in the bytes' order.
+//! * what is refused, and as what, does not depend on how the bytes were cut (only how soon
+//!   does): a search that finds something wrong leaves it to the pass to name the first sin in
+//!   the bytes' order.
 
 use super::{
     Fields, Headers, Limits, Malformed, Method, Request, Response, Version,
@@ -148,15 +149,23 @@ fn parse<'a, T>(
 }
 
 /// Searches what is new for a reason to parse: the head is whole, its first line is whole, or
-/// there is a line feed that does not end a line.
+/// there is a CR or LF that stands alone.
 fn search(head: &[u8], seen: &mut Progress) -> bool {
-    let start = (seen.searched as usize).min(head.len());
+    // A CR at the very end waits for the byte behind it.
+    let start = (seen.searched as usize).min(head.len()).saturating_sub(1);
     seen.searched = head.len() as u32;
     scan::work::add(head.len() - start);
-    memchr::memchr_iter(b'\n', &head[start..]).any(|lf| {
-        let line = &head[..start + lf];
-        let first_line = !seen.first_line && line != b"\r"; // an empty one may come before it
-        first_line || !line.ends_with(b"\r") || line.ends_with(b"\r\n\r")
+    memchr::memchr2_iter(b'\r', b'\n', &head[start..]).any(|found| {
+        let (line, rest) = head.split_at(start + found);
+        match rest {
+            [b'\r', next, ..] => *next != b'\n',
+            [b'\r'] => false,
+            _ => {
+                // An empty line may come before the first one.
+                let first_line = !seen.first_line && line != b"\r";
+                first_line || !line.ends_with(b"\r") || line.ends_with(b"\r\n\r")
+            }
+        }
     })
 }
 
