@@ -1,0 +1,349 @@
+//! The driver of one datagram socket: between the world and a protocol.
+//!
+//! Rules of this file:
+//! * `settle` alone carries out wishes, after a batch's callbacks: a whole batch of answers
+//!   leaves by one system call.
+//! * A batch that came shorter than it could have says that nothing is left (no further call).
+//!   Who stops before that asks for `again`: readiness is told once.
+//! * No callback is called from inside another, and none but `on_close` once `close` is wished.
+//! * Whatever a callback causes is bounded in each turn: errors, drains, batches.
+
+use crate::protocol::{Io, Link, Options, Protocol, Wishes};
+use crate::queue::Queue;
+use loopwork_reactor::{
+    BATCH, BindOptions, Cx, Datagram, Datagrams, Driver, Env, Handle, Id, Ready, TimerKey, Trace,
+};
+use std::any::Any;
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr};
+
+/// Datagrams that may fail one after the other in one flush: an error costs a system call and a
+/// callback, and `on_error` may well send again what fails again. As many as a batch has.
+const ERRORS_PER_FLUSH: usize = BATCH;
+
+/// What [`post_open`](crate::post_open) sends by mail.
+pub(crate) struct Open {
+    pub(crate) at: SocketAddr,
+    pub(crate) how: BindOptions,
+}
+
+/// One datagram socket and its protocol. It may be opened, closed and opened again.
+pub struct Host<P> {
+    /// What the user wrote.
+    pub protocol: P,
+    link: Link,
+    queue: Queue,
+    wish: Wishes,
+    /// The batch that is being shown; kept for its memory.
+    got: Vec<Datagram>,
+    options: Options,
+}
+
+impl<P: Protocol> Host<P> {
+    pub(crate) fn new(handle: Handle<Self>, options: Options, protocol: P) -> Self {
+        Host {
+            protocol,
+            link: Link {
+                fd: None,
+                id: Id { birth: 0, slot: 0, driver: handle.driver },
+                local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+                peer: None,
+                readable: false,
+                writable: false,
+                again: false,
+                retried: false,
+                timer: TimerKey::NONE,
+                armed: None,
+            },
+            queue: Queue::new(options.queue_bytes, options.queue_datagrams),
+            wish: Wishes::default(),
+            got: Vec::new(),
+            options,
+        }
+    }
+
+    /// The socket's id, for [`Env::wake`]; `None` while it is closed.
+    #[must_use]
+    pub fn id(&self) -> Option<Id> {
+        self.link.fd.map(|_| self.link.id)
+    }
+
+    /// Where the socket is bound, with its real port; `None` while it is closed.
+    #[must_use]
+    pub fn local(&self) -> Option<SocketAddr> {
+        self.link.fd.map(|_| self.link.local)
+    }
+
+    pub(crate) fn open<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        at: SocketAddr,
+        how: &BindOptions,
+    ) -> io::Result<SocketAddr> {
+        if self.link.fd.is_some() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let id = Id { birth: cx.env.calls.birth(), ..self.link.id };
+        let (fd, local) = cx.world.bind(at, how, id)?;
+        // A fresh socket can send; if not, the first try says so.
+        let link = &mut self.link;
+        (link.fd, link.id, link.local, link.writable) = (Some(fd), id, local, true);
+        cx.env.calls.hold();
+        cx.env.note(id, Trace::Open);
+        self.call(cx.env, |p, io| p.on_open(io));
+        self.settle(cx);
+        Ok(local)
+    }
+
+    /// Runs a piece of the protocol, with its socket. Wishes are noted, not carried out.
+    #[inline]
+    fn call<R>(&mut self, env: &mut Env, f: impl FnOnce(&mut P, &mut Io<'_>) -> R) -> R {
+        let Host { protocol, link, queue, wish, .. } = self;
+        f(protocol, &mut Io { id: link.id, truncated: false, env, link, queue, wish })
+    }
+
+    /// Runs a piece of the protocol from outside a turn. `None` while the socket is closed.
+    pub(crate) fn enter<W: Datagrams, R>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        f: impl FnOnce(&mut P, &mut Io<'_>) -> R,
+    ) -> Option<R> {
+        self.link.fd?;
+        let answer = self.call(cx.env, f);
+        self.settle(cx);
+        Some(answer)
+    }
+
+    pub(crate) fn set<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        option: loopwork_reactor::DatagramOption,
+    ) -> io::Result<()> {
+        let fd = self.link.fd.ok_or(ErrorKind::NotConnected)?;
+        cx.world.set_datagram(fd, option)
+    }
+
+    pub(crate) fn associate<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let fd = self.link.fd.ok_or(ErrorKind::NotConnected)?;
+        cx.world.associate(fd, peer)?;
+        self.link.peer = Some(peer);
+        self.queue.keep(peer);
+        Ok(())
+    }
+
+    /// Is it this socket that is meant, and not a former one?
+    #[inline]
+    fn is(&self, id: Id) -> bool {
+        self.link.fd.is_some() && self.link.id == id
+    }
+
+    /// Receives until dry or the turn's budget is spent, then settles.
+    fn read<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        let Some(fd) = self.link.fd else { return };
+        let room = self.options.room();
+        let full = (cx.buffer.len() / room).min(BATCH);
+        for _ in 0..self.options.batches_per_turn.max(1) {
+            if self.wish.close {
+                break;
+            }
+            self.got.clear();
+            match cx.world.recv(fd, cx.buffer, room, &mut self.got) {
+                Ok(()) => {
+                    self.link.readable = self.got.len() >= full;
+                    self.show(cx);
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.link.readable = false,
+                Err(e) => self.call(cx.env, |p, io| p.on_error(io, None, e)),
+            }
+            if !self.link.readable {
+                break;
+            }
+            if self.queue.is_ripe() {
+                self.push(cx);
+            }
+        }
+        self.settle(cx);
+    }
+
+    /// Shows the protocol the batch that was received.
+    fn show<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        let Host { protocol, link, queue, wish, got, .. } = self;
+        let (id, link) = (link.id, &*link);
+        for d in got.iter() {
+            cx.env.note(id, Trace::Read(d.len));
+            let bytes = &mut cx.buffer[d.start as usize..][..d.len as usize];
+            let env = &mut *cx.env;
+            let mut io = Io { id, truncated: d.truncated, env, link, queue, wish };
+            protocol.on_datagram(&mut io, d.peer, bytes);
+            if wish.close {
+                return;
+            }
+        }
+    }
+
+    /// Carries out what the protocol wished.
+    fn settle<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        self.push(cx);
+        if self.queue.owes_drain() && !self.wish.close {
+            let _ = self.queue.drained();
+            cx.env.note(self.link.id, Trace::Drain);
+            self.call(cx.env, |p, io| p.on_drain(io));
+            self.push(cx);
+        }
+        if self.wish.close {
+            return self.close(cx);
+        }
+        self.arm(cx.env);
+        let sendable = self.link.writable && !self.queue.is_empty();
+        let wishes = !self.wish.options.is_empty() || self.wish.peer.is_some();
+        let more = self.link.readable || sendable || wishes || self.queue.owes_drain();
+        if more && !self.link.again {
+            self.link.again = true;
+            cx.env.calls.again(self.link.id);
+        }
+    }
+
+    /// Settings and association, then what is queued, as they were wished up to now.
+    fn push<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        if !self.wish.options.is_empty() {
+            let mut options = std::mem::take(&mut self.wish.options);
+            for option in options.drain(..) {
+                if let Err(e) = self.set(cx, option) {
+                    self.tell(cx.env, None, e);
+                }
+            }
+        }
+        if let Some(peer) = self.wish.peer.take()
+            && let Err(e) = self.associate(cx, peer)
+        {
+            self.tell(cx.env, None, e);
+        }
+        self.flush(cx);
+    }
+
+    /// Sends until the queue is empty, the kernel's is full, or too much has failed.
+    fn flush<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        let Some(fd) = self.link.fd else { return };
+        let mut errors = 0;
+        while self.link.writable && errors < ERRORS_PER_FLUSH {
+            let (batch, bytes) = self.queue.head();
+            let Some(first) = batch.first() else { return };
+            let to = first.peer;
+            match cx.world.send(fd, batch, bytes) {
+                Ok(0) => self.link.writable = false,
+                Ok(n) => {
+                    self.link.retried = false;
+                    let len = self.queue.pop(n);
+                    cx.env.note(self.link.id, Trace::Wrote(len as u32));
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.link.writable = false,
+                Err(e) => {
+                    errors += 1;
+                    // An associated socket is told here that an *earlier* datagram was refused.
+                    // The one at hand is innocent, and was not sent.
+                    let earlier = e.kind() == ErrorKind::ConnectionRefused;
+                    self.link.retried = earlier && !self.link.retried;
+                    if !self.link.retried {
+                        self.queue.pop(1);
+                    }
+                    let to = (!earlier).then_some(to);
+                    self.tell(cx.env, to, e);
+                }
+            }
+        }
+    }
+
+    /// `on_error`, unless the protocol is done with this socket.
+    fn tell(&mut self, env: &mut Env, to: Option<SocketAddr>, error: io::Error) {
+        if !self.wish.close {
+            self.call(env, |p, io| p.on_error(io, to, error));
+        }
+    }
+
+    /// Sees to it that a timer fires no later than the deadline. One that is armed for an earlier
+    /// time stays: firing, it is armed anew, so a deadline that moves with every datagram costs
+    /// no timer operation.
+    #[inline]
+    fn arm(&mut self, env: &mut Env) {
+        let Some(at) = self.wish.deadline else { return };
+        if self.link.armed.is_some_and(|armed| armed <= at) {
+            return;
+        }
+        let (link, timers) = (&mut self.link, &mut env.calls.timers);
+        link.timer = match timers.rearm(link.timer, at) {
+            Some(timer) => timer,
+            None => timers.arm(at, link.id),
+        };
+        link.armed = Some(at);
+    }
+
+    fn close<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
+        let Some(fd) = self.link.fd.take() else { return };
+        cx.world.close(fd);
+        cx.env.calls.timers.cancel(self.link.timer);
+        cx.env.calls.release();
+        cx.env.note(self.link.id, Trace::Close);
+        let link = &mut self.link;
+        (link.readable, link.writable, link.again, link.retried) = (false, false, false, false);
+        (link.timer, link.armed, link.peer) = (TimerKey::NONE, None, None);
+        self.queue.clear();
+        self.wish = Wishes::default();
+        self.protocol.on_close(self.link.id, cx.env);
+    }
+}
+
+impl<W: Datagrams, P: Protocol> Driver<W> for Host<P> {
+    fn on_ready(&mut self, cx: &mut Cx<'_, W>, ready: Ready) {
+        if !self.is(ready.id) {
+            return;
+        }
+        cx.env.note(ready.id, Trace::Ready);
+        // A kept error (`gone`) is received, too.
+        self.link.readable |= ready.readable || ready.gone;
+        self.link.writable |= ready.writable;
+        // Who waits for `again` reads there, later in this turn: one budget a turn.
+        if self.link.readable && !self.link.again { self.read(cx) } else { self.settle(cx) }
+    }
+
+    fn on_again(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        if !self.is(id) {
+            return;
+        }
+        self.link.again = false;
+        if self.link.readable { self.read(cx) } else { self.settle(cx) }
+    }
+
+    fn on_timer(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        if !self.is(id) {
+            return;
+        }
+        self.link.armed = None;
+        if self.wish.deadline.is_some_and(|at| at <= cx.env.now) {
+            self.wish.deadline = None;
+            cx.env.note(id, Trace::Timer);
+            self.call(cx.env, |p, io| p.on_timeout(io));
+        }
+        self.settle(cx);
+    }
+
+    fn on_wake(&mut self, cx: &mut Cx<'_, W>, id: Id) {
+        if !self.is(id) {
+            return;
+        }
+        cx.env.note(id, Trace::Wake);
+        self.call(cx.env, |p, io| p.on_wake(io));
+        self.settle(cx);
+    }
+
+    fn on_post(&mut self, cx: &mut Cx<'_, W>, mail: Box<dyn Any>) {
+        if let Ok(open) = mail.downcast::<Open>()
+            && let Err(e) = self.open(cx, open.at, &open.how)
+        {
+            self.protocol.on_open_failed(cx.env, open.at, e);
+        }
+    }
+}

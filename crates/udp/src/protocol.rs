@@ -1,0 +1,209 @@
+//! What a user of datagrams writes ([`Protocol`]) and holds while it runs ([`Io`]).
+//!
+//! Rules of this file:
+//! * Nothing here touches a socket: [`Io`] fills a queue and notes wishes.
+//! * A wish is carried out when the callbacks of a batch are done: settings first, then the
+//!   association, then what is queued is sent, then the close.
+
+use crate::queue::{Queue, Sent, same};
+use loopwork_reactor::{DatagramOption, Env, Fd, Id, Instant, READ_BUFFER, TimerKey};
+use std::io;
+use std::net::SocketAddr;
+
+/// One datagram socket's behaviour. All methods but the first have an empty default.
+pub trait Protocol: 'static {
+    /// A datagram came. It may be empty: that is a datagram too, and no end. Its bytes last for
+    /// this call, and may be changed in place. Whether some were cut off: [`Io::truncated`].
+    ///
+    /// Who sent it is what it says of itself: an answer that is longer than the question makes a
+    /// server the amplifier of whoever forges addresses.
+    fn on_datagram(&mut self, io: &mut Io<'_>, from: SocketAddr, bytes: &mut [u8]);
+
+    /// The socket is bound, to [`Io::local`].
+    fn on_open(&mut self, _io: &mut Io<'_>) {}
+
+    /// The queue is empty, after it had been too full for a datagram.
+    fn on_drain(&mut self, _io: &mut Io<'_>) {}
+
+    /// Someone asked for it by [`Env::wake`] with this socket's id.
+    fn on_wake(&mut self, _io: &mut Io<'_>) {}
+
+    /// The deadline of [`Io::set_deadline`] has passed. It is unset now.
+    fn on_timeout(&mut self, _io: &mut Io<'_>) {}
+
+    /// Something failed; the socket lives on.
+    ///
+    /// With an address, it is the datagram to it that the kernel refused and that is dropped: too
+    /// large, no route, not allowed (broadcast), no memory. Without one, it is the socket: the
+    /// peer it is associated with refused an earlier datagram (`ConnectionRefused`, by ICMP), or
+    /// a wish for a setting or an association failed.
+    fn on_error(&mut self, _io: &mut Io<'_>, _to: Option<SocketAddr>, _error: io::Error) {}
+
+    /// The socket is closed, and nothing comes from it any more. The protocol stays in its
+    /// [`Host`](crate::Host) and may be opened again, under another id.
+    fn on_close(&mut self, _id: Id, _env: &mut Env) {}
+
+    /// What [`post_open`](crate::post_open) asked for failed: the address is in use, is not ours,
+    /// is not allowed, or this host has its socket already (`AlreadyExists`).
+    fn on_open_failed(&mut self, _env: &mut Env, _at: SocketAddr, _error: io::Error) {}
+}
+
+/// The limits of one socket.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Room for one incoming datagram, in bytes; what is longer is cut, and says so. 65,536: more
+    /// than any datagram, so nothing is. The loop's read buffer is divided by it, so that one
+    /// system call takes 32 of these, and 64 (the most) from 32 KiB downwards.
+    pub max_datagram: usize,
+    /// Receive calls of one turn. 4: at most 256 datagrams, some hundred microseconds, before
+    /// the other sockets and the timers have their turn.
+    pub batches_per_turn: u32,
+    /// Bytes that may wait to be sent. 4 MiB: the answers to one batch of the largest datagrams
+    /// (2 MiB, the read buffer) fit twice.
+    pub queue_bytes: usize,
+    /// Datagrams that may wait to be sent. 4,096: 64 batches, 10 ms of a gigabit in packets of
+    /// the usual 1,500 B and less; what waits longer is better lost, and asked for again.
+    pub queue_datagrams: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            max_datagram: 65_536,
+            batches_per_turn: 4,
+            queue_bytes: 4 * 1024 * 1024,
+            queue_datagrams: 4096,
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn room(&self) -> usize {
+        self.max_datagram.clamp(1, READ_BUFFER)
+    }
+}
+
+/// The socket, as its host sees it.
+pub(crate) struct Link {
+    /// `None`: closed.
+    pub(crate) fd: Option<Fd>,
+    pub(crate) id: Id,
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: Option<SocketAddr>,
+    /// Receiving may give something.
+    pub(crate) readable: bool,
+    /// Sending may take something.
+    pub(crate) writable: bool,
+    /// It stands in the loop's *again* queue.
+    pub(crate) again: bool,
+    /// The kernel told an error of an earlier datagram instead of sending the one at the queue's
+    /// head, which has a second try.
+    pub(crate) retried: bool,
+    pub(crate) timer: TimerKey,
+    /// What `timer` is armed for: never later than the deadline, at times earlier.
+    pub(crate) armed: Option<Instant>,
+}
+
+/// What a protocol wishes of its socket.
+#[derive(Default)]
+pub(crate) struct Wishes {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) options: Vec<DatagramOption>,
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) close: bool,
+}
+
+/// A socket, in a callback.
+pub struct Io<'a> {
+    /// This socket's id, for [`Env::wake`]. Another one after it was closed and opened again.
+    pub id: Id,
+    /// In `on_datagram`: the datagram was longer than [`Options::max_datagram`], and its end is
+    /// lost. Else `false`.
+    pub truncated: bool,
+    /// What is outside this socket.
+    pub env: &'a mut Env,
+    pub(crate) link: &'a Link,
+    pub(crate) queue: &'a mut Queue,
+    pub(crate) wish: &'a mut Wishes,
+}
+
+impl Io<'_> {
+    /// Queues one datagram, which leaves with this batch's others. Empty is fine.
+    ///
+    /// An associated socket sends to its peer alone: to another address is [`Sent::Dropped`].
+    /// Longer than [`MAX_PAYLOAD`](crate::MAX_PAYLOAD) is for `on_error` to tell.
+    #[inline]
+    pub fn send(&mut self, to: SocketAddr, bytes: &[u8]) -> Sent {
+        self.send_parts(to, &[bytes])
+    }
+
+    /// Queues one datagram that is made of these parts, one behind the other.
+    #[inline]
+    pub fn send_parts(&mut self, to: SocketAddr, parts: &[&[u8]]) -> Sent {
+        match self.peer() {
+            Some(peer) if !same(peer, to) => Sent::Dropped,
+            _ => self.queue.put(to, parts),
+        }
+    }
+
+    /// Bytes that wait in the queue.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.queue.bytes()
+    }
+
+    /// Datagrams that wait in the queue.
+    #[must_use]
+    pub fn queued_datagrams(&self) -> usize {
+        self.queue.datagrams()
+    }
+
+    /// Where the socket is bound, with its real port.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.link.local
+    }
+
+    /// The peer that the socket is associated with, or shall be.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.wish.peer.or(self.link.peer)
+    }
+
+    /// `on_timeout` at this time or a little later; `None` unsets. One deadline for each socket.
+    /// Moving it to a later time costs nothing.
+    #[inline]
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.wish.deadline = at;
+    }
+
+    /// The deadline that is set.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.wish.deadline
+    }
+
+    /// Changes a setting, before what is queued is sent. A failure is for `on_error` to tell.
+    pub fn set(&mut self, option: DatagramOption) {
+        self.wish.options.push(option);
+    }
+
+    /// Takes only from, and sends to, this peer alone from now on. What is queued for others is
+    /// forgotten. A failure is for `on_error` to tell. To be rid of it, close and open again.
+    pub fn associate(&mut self, peer: SocketAddr) {
+        self.wish.peer = Some(peer);
+    }
+
+    /// Closes the socket. What is queued and the kernel takes at once still goes; nothing is
+    /// shown any more but `on_close`.
+    pub fn close(&mut self) {
+        self.wish.close = true;
+    }
+
+    /// The same socket for a shorter time: how one protocol calls another that it is made of.
+    #[inline]
+    pub fn reborrow(&mut self) -> Io<'_> {
+        let Io { id, truncated, link, .. } = *self;
+        Io { id, truncated, env: self.env, link, queue: self.queue, wish: self.wish }
+    }
+}
