@@ -73,9 +73,10 @@ impl Default for Timers {
     }
 }
 
-/// The tick at or after a time.
+/// The tick at or after a time. The last tick is that of [`Instant::NEVER`], which no clock
+/// reaches: one more would not fit the levels.
 fn tick(at: Instant) -> u64 {
-    (at.0 >> TICK_BITS) + u64::from(at.0 & ((1 << TICK_BITS) - 1) != 0)
+    at.0.div_ceil(1 << TICK_BITS).min(u64::MAX >> TICK_BITS)
 }
 
 impl Timers {
