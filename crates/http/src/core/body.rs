@@ -119,6 +119,13 @@ pub struct Decoder {
 
 const _: () = assert!(size_of::<Decoder>() <= 32);
 
+/// Of a message without a body: at its end already.
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { left: 0, budget: 0, extension: 0, searched: 0, state: State::End }
+    }
+}
+
 impl Decoder {
     /// A decoder at the start of a body.
     ///

@@ -388,3 +388,65 @@ fn host<'a>(headers: &Headers<'a>, version: Version) -> Result<Option<&'a str>, 
     }
     Ok(Some(scan::ascii(value)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Body, Decoder, Step};
+    use super::*;
+
+    const WIDE: Limits = Limits {
+        head_bytes: u32::MAX,
+        target_bytes: u32::MAX >> 1,
+        headers: u32::MAX,
+        extension_bytes: u32::MAX,
+        trailer_bytes: u32::MAX,
+        body_bytes: u64::MAX,
+    };
+
+    /// Bytes looked at while a head comes in pieces of this size.
+    fn work_of_head(head: &[u8], piece: usize) -> u64 {
+        let (mut seen, mut fields) = (Progress::new(), Fields::new());
+        scan::work::take();
+        for end in (piece..head.len()).step_by(piece) {
+            let parsed = parse_request(&head[..end], &mut seen, &mut fields, &WIDE);
+            assert!(matches!(parsed, Ok(None)), "{parsed:?}");
+        }
+        assert!(matches!(parse_request(head, &mut seen, &mut fields, &WIDE), Ok(Some(_))));
+        scan::work::take()
+    }
+
+    #[test]
+    fn work_is_linear_in_the_head_however_it_is_cut() {
+        let many = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n));
+        let long = |n: usize| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "y".repeat(n));
+        let target = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(n));
+        for (make, n) in [(&many as &dyn Fn(usize) -> String, 500), (&long, 3000), (&target, 3000)]
+        {
+            for piece in [1, 2, 7] {
+                let small = work_of_head(make(n).as_bytes(), piece);
+                let large = work_of_head(make(2 * n).as_bytes(), piece);
+                assert!(small >= n as u64, "the counter counts");
+                assert!(large * 10 <= small * 21, "{small} then {large} by {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn work_is_linear_in_the_trailers() {
+        let work = |n: usize| {
+            let bytes = format!("0\r\n{}\r\n", "X: y\r\n".repeat(n)).into_bytes();
+            let (mut body, mut at) = (Decoder::new(Body::Chunked, &WIDE).unwrap(), 0);
+            scan::work::take();
+            for end in 1..=bytes.len() {
+                match body.next(&bytes[at..end], &WIDE) {
+                    Ok(Step::More { skip }) => at += skip,
+                    step => assert!(matches!(step, Ok(Step::End { .. })), "{step:?}"),
+                }
+            }
+            assert!(body.is_end());
+            scan::work::take()
+        };
+        let (small, large) = (work(500), work(1000));
+        assert!(small >= 3000 && large * 10 <= small * 21, "{small} then {large}");
+    }
+}
