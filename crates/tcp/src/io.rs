@@ -105,20 +105,17 @@ impl<'a> Io<'a> {
     /// Gives the connection up now: output that has not gone out is lost, and the peer of a TCP
     /// connection sees a reset. The first reason counts.
     pub fn abort(&mut self, why: Close) {
-        self.wish.abort.get_or_insert(why);
+        self.wish.abort(why);
     }
 
     /// Reads no more until [`Io::resume`]. Bytes that are shown and not used are kept.
     pub fn pause(&mut self) {
-        self.wish.paused = true;
+        self.wish.pause();
     }
 
     /// Reads again, and shows again what was left.
     pub fn resume(&mut self) {
-        if self.wish.paused {
-            self.wish.paused = false;
-            self.wish.reshow = true;
-        }
+        self.wish.resume();
     }
 
     /// Whether [`Io::pause`] holds.
@@ -131,13 +128,13 @@ impl<'a> Io<'a> {
     /// timer behind it is moved only when it fires too soon.
     #[inline]
     pub fn set_deadline(&mut self, at: Option<Instant>) {
-        self.wish.deadline = at.unwrap_or_default();
+        self.wish.set_deadline(at);
     }
 
     /// The deadline that is set.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        (self.wish.deadline != Instant::default()).then_some(self.wish.deadline)
+        self.wish.deadline()
     }
 
     /// Changes a setting of the socket, later in this turn. For the rare: it allocates.
@@ -169,6 +166,29 @@ impl<'a> Io<'a> {
 }
 
 impl Wishes {
+    /// As [`Io::set_deadline`].
+    pub fn set_deadline(&mut self, at: Option<Instant>) {
+        self.deadline = at.unwrap_or_default();
+    }
+
+    /// As [`Io::abort`].
+    pub fn abort(&mut self, why: Close) {
+        self.abort.get_or_insert(why);
+    }
+
+    /// As [`Io::pause`].
+    pub fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// As [`Io::resume`].
+    pub fn resume(&mut self) {
+        if self.paused {
+            self.paused = false;
+            self.reshow = true;
+        }
+    }
+
     /// For a protocol around a protocol: the inner wish for an end.
     #[must_use]
     pub fn ending(&self) -> bool {

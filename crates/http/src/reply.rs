@@ -1,0 +1,311 @@
+//! The response on its way out.
+//!
+//! Rules of this file:
+//! * Only a [`Reply`] makes an [`Answer`], so no request is forgotten.
+//! * The framing is chosen here, from what the application says and what the client understands:
+//!   a body cannot be longer than its length, and a shorter one ends the connection.
+//! * What the application gives as headers is checked before a byte of it is written.
+
+use crate::core::encode::{self, Connection, ResponseHead};
+use crate::core::{Body, Invalid};
+use crate::date::Date;
+use loopwork_tcp::reactor::{Env, Id};
+use loopwork_tcp::{Close, Flow, Io, Out, Wishes};
+
+/// An unread request body up to here is read and dropped, so that the connection lives on; a
+/// longer one costs more than a new connection would.
+pub(crate) const DRAIN_MAX: u64 = 64 * 1024;
+
+/// What `on_request` gives back: the answer is out, or an exchange remembers what is still owed.
+#[must_use = "a request needs an answer"]
+pub struct Answer<X>(pub(crate) Option<X>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Head,
+    Length(u64),
+    Chunked,
+    UntilClose,
+    Done,
+}
+
+/// How the response of one exchange is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sending {
+    pub(crate) phase: Phase,
+    /// The answer to HEAD: a head alone.
+    pub(crate) head_only: bool,
+    /// The client speaks HTTP/1.0: no chunks.
+    pub(crate) old: bool,
+    /// This is the connection's last response.
+    pub(crate) close: bool,
+    /// The client waits for `100 Continue`.
+    pub(crate) expect: bool,
+}
+
+impl Sending {
+    pub(crate) const IDLE: Sending =
+        Sending { phase: Phase::Head, head_only: false, old: false, close: false, expect: false };
+}
+
+/// The body of a response: append only.
+pub struct Sink<'a> {
+    pub(crate) out: Out<'a>,
+    pub(crate) sending: &'a mut Sending,
+    pub(crate) wish: &'a mut Wishes,
+}
+
+impl Sink<'_> {
+    /// Whether a head was written.
+    #[must_use]
+    pub fn started(&self) -> bool {
+        self.sending.phase != Phase::Head
+    }
+
+    /// Whether the response is complete.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.sending.phase == Phase::Done
+    }
+
+    /// Whether more should be written. [`Flow::Full`]: wait for `on_more`.
+    pub fn flow(&self) -> Flow {
+        self.out.flow()
+    }
+
+    /// Appends to the body. With a length, the response is complete when so many bytes were
+    /// written; bytes beyond it are not written, and the connection is given up, since the
+    /// application and its head disagree. In the answer to HEAD the bytes are dropped.
+    ///
+    /// # Panics
+    /// Before the head.
+    pub fn write(&mut self, bytes: &[u8]) -> Flow {
+        match self.sending.phase {
+            Phase::Head => panic!("a body before its head"),
+            Phase::Done if bytes.is_empty() || self.sending.head_only => {}
+            Phase::Done => give_up(self.wish),
+            Phase::Chunked => encode::chunk(self.out.buffer(), bytes),
+            Phase::UntilClose => self.out.buffer().extend_from_slice(bytes),
+            Phase::Length(left) => match left.checked_sub(bytes.len() as u64) {
+                None => give_up(self.wish),
+                Some(left) => {
+                    self.out.buffer().extend_from_slice(bytes);
+                    self.sending.phase = if left == 0 { Phase::Done } else { Phase::Length(left) };
+                }
+            },
+        }
+        self.out.flow()
+    }
+
+    /// Ends a body whose length was not said; of one with a length that is not reached, the
+    /// connection is given up, so that the client does not take a part for the whole.
+    ///
+    /// # Panics
+    /// Before the head.
+    pub fn finish(&mut self) {
+        // Without trailers there is nothing that could be refused.
+        let _ = self.finish_with(encode::NO_HEADERS);
+    }
+
+    /// As [`finish`](Self::finish), with trailers behind the chunks. They are dropped where there
+    /// are no chunks: a client of HTTP/1.0, or a body with a length.
+    ///
+    /// # Errors
+    /// A trailer that may not be one (RFC 9110 §6.5.1); nothing was written then.
+    ///
+    /// # Panics
+    /// Before the head.
+    pub fn finish_with<I, N, V>(&mut self, trailers: I) -> Result<(), Invalid>
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        match self.sending.phase {
+            Phase::Head => panic!("the end of a body before its head"),
+            Phase::Chunked => encode::last_chunk(self.out.buffer(), trailers)?,
+            Phase::Length(_) => give_up(self.wish),
+            Phase::UntilClose | Phase::Done => {}
+        }
+        self.sending.phase = Phase::Done;
+        Ok(())
+    }
+}
+
+fn give_up(wish: &mut Wishes) {
+    wish.abort(Close::Aborted);
+}
+
+/// What answers one request. `body` and `env` are fields, to be borrowed apart.
+pub struct Reply<'a> {
+    /// The connection, for whoever wakes it: then comes `on_more`.
+    pub id: Id,
+    /// Where the body goes.
+    pub body: Sink<'a>,
+    /// The rest of what a callback may reach.
+    pub env: &'a mut Env,
+    /// The request's body has come in whole.
+    uploaded: bool,
+    /// How much of it is still to come, if that was said.
+    remaining: Option<u64>,
+    date: &'a mut Date,
+}
+
+impl<'a> Reply<'a> {
+    pub(crate) fn new(
+        io: Io<'a>,
+        sending: &'a mut Sending,
+        date: &'a mut Date,
+        remaining: Option<u64>,
+    ) -> Self {
+        let body = Sink { out: io.out, sending, wish: io.wish };
+        let uploaded = remaining == Some(0);
+        Reply { id: io.id, body, env: io.env, uploaded, remaining, date }
+    }
+
+    /// Answers at once, with a body that is there.
+    ///
+    /// A header that cannot be sent (a line end in it, say) is answered with 500 in its place,
+    /// and told to the tracer; [`Reply::head`] says it as an error.
+    pub fn send<X>(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer<X> {
+        // Nobody will read what is still to come: a client that waits for 100 gets this instead,
+        // and a long body costs more than the connection.
+        let short = self.remaining.is_some_and(|n| n <= DRAIN_MAX) && !self.body.sending.expect;
+        self.body.sending.close |= !short;
+        self.body.sending.expect = false;
+        let length = match status {
+            100..=199 | 204 | 304 => Body::None,
+            _ => Body::Length(body.len() as u64),
+        };
+        match self.head(status, headers.iter().copied(), length) {
+            Ok(()) if length != Body::None => drop(self.body.write(body)),
+            Ok(()) => {}
+            Err(why) => return self.refuse(why),
+        }
+        Answer(None)
+    }
+
+    fn refuse<X>(mut self, _why: Invalid) -> Answer<X> {
+        let say = loopwork_tcp::reactor::Trace::Say("the application gave an invalid head");
+        self.env.note(self.id, say);
+        let none = encode::NO_HEADERS;
+        if self.head(500, none, Body::Length(0)).is_err() {
+            give_up(self.body.wish);
+        }
+        Answer(None)
+    }
+
+    /// Answers later: `exchange` is kept, and given back to the callbacks of this request.
+    pub fn later<X>(self, exchange: X) -> Answer<X> {
+        Answer(Some(exchange))
+    }
+
+    /// Writes the head; the body goes to [`Reply::body`]. With [`Body::Chunked`] it ends at
+    /// [`Sink::finish`]; a client of HTTP/1.0 is sent it without chunks, ended by the close.
+    ///
+    /// # Errors
+    /// What cannot be sent: a status outside of 200 to 999, a header name or value with bytes
+    /// that it may not have, a framing header, a body in a 204. Nothing was written then.
+    ///
+    /// # Panics
+    /// When there was a head already.
+    pub fn head<I, N, V>(&mut self, status: u16, headers: I, body: Body) -> Result<(), Invalid>
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let sending = &mut *self.body.sending;
+        assert!(sending.phase == Phase::Head, "one head per response");
+        if status < 200 {
+            return Err(Invalid::Status);
+        }
+        // RFC 9110 §10.1.1: a final status of refusal makes the client keep its body, or not;
+        // the connection cannot be used on. Otherwise the body is wanted, and asked for.
+        let ask = sending.expect && status < 400;
+        let close = sending.close || (sending.expect && !ask);
+        let body = if body == Body::Chunked && sending.old { Body::UntilClose } else { body };
+        let connection = match (close || body == Body::UntilClose, sending.old) {
+            (true, _) => Connection::Close,
+            (false, true) => Connection::KeepAlive,
+            (false, false) => Connection::Implicit,
+        };
+        let date = Some(self.date.get(self.env));
+        let head = ResponseHead { status, reason: None, body, connection, date };
+        let out = self.body.out.buffer();
+        let before = out.len();
+        if ask {
+            out.extend_from_slice(encode::CONTINUE);
+        }
+        if let Err(why) = encode::response_head(out, &head, headers) {
+            out.truncate(before);
+            return Err(why);
+        }
+        sending.expect = false;
+        sending.close = close || body == Body::UntilClose;
+        sending.phase = match body {
+            _ if sending.head_only => Phase::Done,
+            Body::None | Body::Length(0) => Phase::Done,
+            Body::Length(n) => Phase::Length(n),
+            Body::Chunked => Phase::Chunked,
+            Body::UntilClose => Phase::UntilClose,
+        };
+        Ok(())
+    }
+
+    /// Sends an interim response (102, 103) before the head (RFC 9110 §15.2). A client of
+    /// HTTP/1.0 is sent none.
+    ///
+    /// # Errors
+    /// A status that is not interim (101 is an upgrade's, not this one's), a bad header.
+    ///
+    /// # Panics
+    /// When there was a head already.
+    pub fn interim(&mut self, status: u16, headers: &[(&str, &str)]) -> Result<(), Invalid> {
+        assert!(
+            self.body.sending.phase == Phase::Head,
+            "an interim response comes before the head"
+        );
+        if !matches!(status, 100 | 102..=199) {
+            return Err(Invalid::Status);
+        }
+        if self.body.sending.old {
+            return Ok(());
+        }
+        self.body.sending.expect &= status != 100;
+        let head = ResponseHead::new(status, Body::None);
+        encode::response_head(self.body.out.buffer(), &head, headers.iter().copied())
+    }
+
+    /// The request's body has come in whole.
+    #[must_use]
+    pub fn uploaded(&self) -> bool {
+        self.uploaded
+    }
+
+    /// This is the connection's last response: before the head it is said so, behind it the
+    /// connection ends all the same.
+    pub fn close(&mut self) {
+        self.body.sending.close = true;
+    }
+
+    /// Shows no more of the request's body until [`Reply::resume`].
+    pub fn pause(&mut self) {
+        if !self.uploaded {
+            self.body.wish.pause();
+        }
+    }
+
+    /// Shows the request's body again. Requests behind it wait for the answer in any case.
+    pub fn resume(&mut self) {
+        if !self.uploaded {
+            self.body.wish.resume();
+        }
+    }
+
+    /// The answer cannot be completed: the connection goes, and the client knows that it has not
+    /// got all.
+    pub fn abort(&mut self) {
+        give_up(self.body.wish);
+    }
+}

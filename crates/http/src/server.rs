@@ -1,0 +1,528 @@
+//! `Http<A, U>`: the server, a protocol of streams.
+//!
+//! Rules of this file:
+//! * One request at a time is answered; what is pipelined behind it waits where it lies.
+//! * After a refusal, and after the last response, nothing more is served: our side ends, what
+//!   still comes is dropped, and the peer's end or a deadline closes (RFC 9112 §9.6), so that the
+//!   client reads the answer instead of a reset.
+//! * Every wait has a deadline, and there is one deadline: what it means follows from the stage.
+
+use crate::core::encode::{self, Connection, ResponseHead};
+use crate::core::{
+    Body, Decoder, Fields, Headers, Limits, Malformed, Method, Progress, Request, Step, Version,
+    parse_request, parse_trailers,
+};
+use crate::date::Date;
+use crate::reply::{Answer, DRAIN_MAX, Phase, Reply, Sending};
+use loopwork_tcp::reactor::{Address, Env, Id};
+use loopwork_tcp::{Close, Flow, Io, Protocol};
+use std::time::Duration;
+
+/// What a server does with requests. `&mut self` is shared by all; `Exchange` is what is
+/// remembered of one request that is not answered yet.
+///
+/// Of Node's events: `request` is [`on_request`](App::on_request), the request's `data` is
+/// [`on_body`](App::on_body) and its `end` [`on_body_end`](App::on_body_end), the response's
+/// `drain` is [`on_more`](App::on_more), its `finish` and `close` are [`on_done`](App::on_done),
+/// `clientError` is [`on_malformed`](App::on_malformed).
+pub trait App: 'static {
+    /// What is remembered of a request.
+    type Exchange: 'static;
+
+    /// A request's head came in. Its body, if it has one, follows in `on_body`, but only when it
+    /// is answered later; else it is read and dropped.
+    fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Self::Exchange>;
+
+    /// A part of the request's body; says how many bytes it took. Less than all pauses the body
+    /// until [`Reply::resume`], which shows the rest again.
+    fn on_body(&mut self, _x: &mut Self::Exchange, _reply: &mut Reply<'_>, bytes: &[u8]) -> usize {
+        bytes.len()
+    }
+
+    /// The request has come in whole. Called once for each exchange, with a body or without.
+    fn on_body_end(
+        &mut self,
+        _x: &mut Self::Exchange,
+        _reply: &mut Reply<'_>,
+        _trailers: &Headers<'_>,
+    ) {
+    }
+
+    /// Someone woke the connection, or the output has drained: go on answering.
+    fn on_more(&mut self, _x: &mut Self::Exchange, _reply: &mut Reply<'_>) {}
+
+    /// The exchange is over: answered (`None`), or cut off. Once for each.
+    fn on_done(&mut self, _x: Self::Exchange, _env: &mut Env, _cut: Option<Close>) {}
+
+    /// A client sent what is no request; it is answered and cut off without further ado.
+    fn on_malformed(&mut self, _env: &mut Env, _id: Id, _why: Malformed) {}
+
+    /// Whether it understands a method: what it does not is answered with 501. CONNECT and TRACE
+    /// have to be asked for, since a tunnel or a mirror of cookies must not open by accident.
+    fn understands(&self, method: Method<'_>) -> bool {
+        !matches!(method, Method::Connect | Method::Trace)
+    }
+}
+
+/// What a protocol that follows on HTTP says of a request.
+pub enum Offer<C> {
+    /// Not for it: the request goes to the application.
+    Pass,
+    /// It is for it, and the connection's new state; it has written its `101` head.
+    Accept(C),
+    /// It is for it, and wrong: a status and a header to say why. The connection ends.
+    Refuse(u16, &'static [(&'static str, &'static str)], &'static str),
+}
+
+/// A protocol to which HTTP hands a connection over. Bytes behind the request are its first.
+pub trait Upgrade: Protocol {
+    /// Looks at a request whose head is complete, before the application sees it.
+    fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn>;
+}
+
+/// No protocol follows on HTTP.
+pub struct NoUpgrade;
+
+/// The state of a connection that cannot be.
+pub enum Never {}
+
+impl Protocol for NoUpgrade {
+    type Conn = Never;
+    fn on_data(&mut self, conn: &mut Never, _: &mut Io<'_>, _: &mut [u8]) -> usize {
+        match *conn {}
+    }
+}
+
+impl Upgrade for NoUpgrade {
+    #[inline]
+    fn offer(&mut self, _: &Request<'_>, _: &mut Io<'_>) -> Offer<Never> {
+        Offer::Pass
+    }
+}
+
+/// Limits and deadlines of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Of heads and bodies.
+    pub limits: Limits,
+    /// From a head's first byte to its last: 10 s. A head is one packet or two; who takes longer
+    /// holds a connection for nothing.
+    pub head_timeout: Duration,
+    /// From a head's end to its body's end: 300 s, as Node's `requestTimeout`.
+    pub body_timeout: Duration,
+    /// Between two requests, and before the first: 60 s, long enough for a reader of the page.
+    pub keep_alive: Duration,
+    /// Without one byte taken of a response that waits: 30 s.
+    pub write_timeout: Duration,
+    /// For the peer's end after ours: 5 s, some round trips and a retransmission.
+    pub linger: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            limits: Limits::default(),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(300),
+            keep_alive: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            linger: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An HTTP/1.1 server, and the protocol that may follow on it.
+pub struct Http<A, U = NoUpgrade> {
+    /// What answers.
+    pub app: A,
+    /// What follows after an upgrade.
+    pub next: U,
+    /// Limits and deadlines.
+    pub config: Config,
+    fields: Fields,
+    date: Date,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// A head is awaited, or comes in.
+    Head,
+    /// A request is here: its body comes in, its answer goes out.
+    Exchange,
+    /// Nothing more is served; what comes is dropped.
+    Linger,
+}
+
+/// A connection that speaks HTTP.
+pub struct Serving<X> {
+    decoder: Decoder,
+    x: Option<X>,
+    /// Bytes sent when the deadline was set: whether a slow reader reads at all.
+    sent: u64,
+    progress: Progress,
+    drained: u32,
+    sending: Sending,
+    stage: Stage,
+    /// `on_body_end` was told, or nobody is there to be told.
+    ended: bool,
+    /// The response under way is the connection's last, whatever it says.
+    last: bool,
+}
+
+/// The state of a connection: HTTP, or what followed.
+pub enum Conn<X, C> {
+    /// It speaks HTTP.
+    Http(Serving<X>),
+    /// It was handed over.
+    Upgraded(C),
+}
+
+impl<A: App> Http<A> {
+    /// A server.
+    pub fn new(app: A) -> Self {
+        Http::with_upgrade(app, NoUpgrade)
+    }
+}
+
+impl<A: App, U: Upgrade> Http<A, U> {
+    /// A server from which connections may go on to another protocol.
+    pub fn with_upgrade(app: A, next: U) -> Self {
+        let (config, fields, date) = (Config::default(), Fields::new(), Date::default());
+        Http { app, next, config, fields, date }
+    }
+
+    /// One head: whether to go on with what lies behind it.
+    fn head(
+        &mut self,
+        conn: &mut Conn<A::Exchange, U::Conn>,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+        used: &mut usize,
+    ) -> bool {
+        let Conn::Http(s) = conn else { return true };
+        if bytes.is_empty() || io.flow() == Flow::Full {
+            return false;
+        }
+        let idle = s.progress.is_idle();
+        let limits = &self.config.limits;
+        let parsed = parse_request(bytes, &mut s.progress, &mut self.fields, limits);
+        let (request, framing, n) = match parsed.map(|p| p.map(|(r, n)| (r.framing(), r, n))) {
+            Ok(Some((Ok(framing), request, n))) => (request, framing, n),
+            Ok(None) => {
+                if idle {
+                    io.set_deadline(Some(io.env.now.after(self.config.head_timeout)));
+                }
+                return false;
+            }
+            Ok(Some((Err(why), ..))) | Err(why) => {
+                self.malformed(s, io, why);
+                return true;
+            }
+        };
+        *used += n;
+        match self.next.offer(&request, io) {
+            Offer::Pass => {}
+            Offer::Accept(c) => {
+                *conn = Conn::Upgraded(c);
+                return true;
+            }
+            Offer::Refuse(status, headers, text) => {
+                self.refuse(s, io, status, headers, text);
+                return true;
+            }
+        }
+        s.decoder = match Decoder::new(framing.body, limits) {
+            Ok(decoder) => decoder,
+            Err(why) => {
+                self.malformed(s, io, why);
+                return true;
+            }
+        };
+        if !self.app.understands(request.method) {
+            self.refuse(s, io, 501, &[], "method not understood\n");
+            return true;
+        }
+        (s.stage, s.ended, s.drained) = (Stage::Exchange, false, 0);
+        s.sending = Sending {
+            phase: Phase::Head,
+            head_only: request.method == Method::Head,
+            old: request.version == Version::Http10,
+            close: !framing.keep_alive || s.last,
+            expect: framing.expect_continue,
+        };
+        let wait =
+            if s.decoder.is_end() { self.config.write_timeout } else { self.config.body_timeout };
+        io.set_deadline(Some(io.env.now.after(wait)));
+        s.sent = io.count.sent;
+        let remaining = s.decoder.remaining();
+        let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.date, remaining);
+        s.x = self.app.on_request(&request, reply).0;
+        if s.x.is_none() {
+            s.ended = s.decoder.is_end();
+        } else if s.sending.expect && !io.paused() {
+            // It answers later, and takes the body: the client may send it.
+            s.sending.expect = false;
+            let _ = io.write(encode::CONTINUE);
+        }
+        self.after(conn, io);
+        true
+    }
+
+    /// One step of a request's body: whether to go on with what lies behind it.
+    fn body(
+        &mut self,
+        conn: &mut Conn<A::Exchange, U::Conn>,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+        used: &mut usize,
+    ) -> bool {
+        let Conn::Http(s) = conn else { return true };
+        let step = s.decoder.next(bytes, &self.config.limits);
+        let remaining = s.decoder.remaining();
+        let go_on = match step {
+            Ok(Step::More { skip }) => {
+                *used += skip;
+                false
+            }
+            Ok(Step::Data { skip, len }) => {
+                let data = &bytes[skip..skip + len];
+                let taken = match &mut s.x {
+                    Some(x) => {
+                        let (sending, date) = (&mut s.sending, &mut self.date);
+                        let mut reply = Reply::new(io.reborrow(), sending, date, remaining);
+                        self.app.on_body(x, &mut reply, data).min(len)
+                    }
+                    None => {
+                        s.drained = s.drained.saturating_add(len as u32);
+                        len
+                    }
+                };
+                s.decoder.consume(taken);
+                *used += skip + taken;
+                if taken < len {
+                    io.pause();
+                }
+                !io.paused()
+            }
+            Ok(Step::End { skip, trailers }) => {
+                *used += skip;
+                s.ended = true;
+                if let Some(x) = &mut s.x {
+                    let (fields, limits) = (&mut self.fields, &self.config.limits);
+                    let trailers = match parse_trailers(&bytes[trailers], fields, limits) {
+                        Ok(trailers) => trailers,
+                        Err(why) => {
+                            self.malformed(s, io, why);
+                            return true;
+                        }
+                    };
+                    io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
+                    let (sending, date) = (&mut s.sending, &mut self.date);
+                    let mut reply = Reply::new(io.reborrow(), sending, date, Some(0));
+                    self.app.on_body_end(x, &mut reply, &trailers);
+                }
+                true
+            }
+            Err(why) => {
+                self.malformed(s, io, why);
+                true
+            }
+        };
+        self.after(conn, io);
+        go_on
+    }
+
+    /// After any step: is the exchange over? Then the connection goes on to the next, or ends.
+    fn after(&mut self, conn: &mut Conn<A::Exchange, U::Conn>, io: &mut Io<'_>) {
+        let Conn::Http(s) = conn else { return };
+        if s.stage != Stage::Exchange || s.sending.phase != Phase::Done {
+            return;
+        }
+        if let Some(x) = s.x.take() {
+            self.app.on_done(x, io.env, None);
+            // Whoever paused the body is gone; the rest of it is drained.
+            io.resume();
+        }
+        let too_long = s.decoder.remaining().unwrap_or(0).max(s.drained.into()) > DRAIN_MAX;
+        if s.sending.close || s.last || too_long {
+            // A body that is still coming need not be looked at: it is dropped.
+            self.linger(s, io);
+        } else if s.ended {
+            s.stage = Stage::Head;
+            s.sent = io.count.sent;
+            io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+            io.resume();
+        }
+    }
+
+    /// Our side ends; what still comes is dropped, until the peer ends too.
+    fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
+        s.stage = Stage::Linger;
+        io.end();
+        io.resume();
+        io.set_deadline(Some(io.env.now.after(self.config.linger)));
+    }
+
+    fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) {
+        self.app.on_malformed(io.env, io.id, why);
+        self.refuse(s, io, why.status(), &[], why.as_str());
+    }
+
+    /// Answers a request that the application does not see, or saw in vain, and ends.
+    fn refuse(
+        &mut self,
+        s: &mut Serving<A::Exchange>,
+        io: &mut Io<'_>,
+        status: u16,
+        headers: &[(&str, &str)],
+        text: &str,
+    ) {
+        if s.stage == Stage::Exchange && s.sending.phase != Phase::Head {
+            // A part of the answer is out: only a cut tells the client.
+            return io.abort(Close::Aborted);
+        }
+        let line = if text.ends_with('\n') { "" } else { "\n" };
+        let body = Body::Length((text.len() + line.len()) as u64);
+        let date = Some(self.date.get(io.env));
+        let head = ResponseHead { status, reason: None, body, connection: Connection::Close, date };
+        let plain = [("Content-Type", "text/plain; charset=utf-8")];
+        let headers = headers.iter().chain(&plain).copied();
+        // Everything in it is ours; if it could not be written there would be nothing to send.
+        if encode::response_head(io.out.buffer(), &head, headers).is_ok() {
+            let _ = io.write(text.as_bytes());
+            let _ = io.write(line.as_bytes());
+        }
+        if let Some(x) = s.x.take() {
+            self.app.on_done(x, io.env, Some(Close::Aborted));
+        }
+        self.linger(s, io);
+    }
+
+    /// Woken or drained.
+    fn more(&mut self, conn: &mut Conn<A::Exchange, U::Conn>, io: &mut Io<'_>) {
+        let Conn::Http(s) = conn else { return };
+        if let Some(x) = &mut s.x
+            && s.sending.phase != Phase::Done
+        {
+            let remaining = if s.ended { Some(0) } else { s.decoder.remaining() };
+            let (sending, date) = (&mut s.sending, &mut self.date);
+            let mut reply = Reply::new(io.reborrow(), sending, date, remaining);
+            self.app.on_more(x, &mut reply);
+        }
+        self.after(conn, io);
+    }
+
+    /// The deadline passed in HTTP.
+    fn timeout(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
+        let unsent = !io.out.buffer().is_empty();
+        let reads = io.count.sent != std::mem::replace(&mut s.sent, io.count.sent);
+        match s.stage {
+            Stage::Linger => io.abort(Close::TimedOut),
+            Stage::Exchange if !s.ended => self.refuse(s, io, 408, &[], "the body took too long"),
+            Stage::Head if !s.progress.is_idle() => {
+                self.refuse(s, io, 408, &[], "the head took too long");
+            }
+            _ if unsent && !reads => io.abort(Close::TimedOut),
+            Stage::Head if !unsent => self.linger(s, io),
+            Stage::Head | Stage::Exchange => {
+                io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
+            }
+        }
+    }
+}
+
+impl<A: App, U: Upgrade> Protocol for Http<A, U> {
+    type Conn = Conn<A::Exchange, U::Conn>;
+
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<Self::Conn> {
+        Some(Conn::Http(Serving {
+            decoder: Decoder::default(),
+            x: None,
+            sent: 0,
+            progress: Progress::new(),
+            drained: 0,
+            sending: Sending::IDLE,
+            stage: Stage::Head,
+            ended: true,
+            last: false,
+        }))
+    }
+
+    fn on_open(&mut self, _: &mut Self::Conn, io: &mut Io<'_>) {
+        io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+    }
+
+    fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let mut used = 0;
+        while let Conn::Http(s) = conn {
+            let rest = &bytes[used..];
+            let go_on = match s.stage {
+                Stage::Linger => return bytes.len(),
+                Stage::Head => self.head(conn, io, rest, &mut used),
+                Stage::Exchange if !s.ended => self.body(conn, io, rest, &mut used),
+                Stage::Exchange => {
+                    io.pause();
+                    return used;
+                }
+            };
+            if !go_on {
+                return used;
+            }
+        }
+        match conn {
+            Conn::Upgraded(c) => used + self.next.on_data(c, io, &mut bytes[used..]),
+            Conn::Http(_) => used,
+        }
+    }
+
+    fn on_drain(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_drain(c, io),
+            Conn::Http(_) => self.more(conn, io),
+        }
+    }
+
+    fn on_wake(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_wake(c, io),
+            Conn::Http(_) => self.more(conn, io),
+        }
+    }
+
+    fn on_end(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_end(c, io),
+            // The request is whole and its answer is owed: who half-closes may still read.
+            Conn::Http(s) if s.stage == Stage::Exchange && s.ended => s.last = true,
+            Conn::Http(s) if s.stage == Stage::Exchange => io.abort(Close::Aborted),
+            Conn::Http(_) => io.end(),
+        }
+    }
+
+    fn on_timeout(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_timeout(c, io),
+            Conn::Http(s) => self.timeout(s, io),
+        }
+    }
+
+    fn on_shutdown(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_shutdown(c, io),
+            Conn::Http(s) if s.stage == Stage::Head && s.progress.is_idle() => self.linger(s, io),
+            Conn::Http(s) => {
+                s.last = true;
+                s.sending.close = true;
+            }
+        }
+    }
+
+    fn on_close(&mut self, conn: Self::Conn, id: Id, env: &mut Env, why: Close) {
+        match conn {
+            Conn::Upgraded(c) => self.next.on_close(c, id, env, why),
+            Conn::Http(Serving { x: Some(x), .. }) => self.app.on_done(x, env, Some(why)),
+            Conn::Http(_) => {}
+        }
+    }
+}
