@@ -1,0 +1,367 @@
+//! Datagrams: loss, doubles, detours, full queues.
+//!
+//! Rules of this file:
+//! * One datagram travels alone: it arrives whole or not at all, once or twice.
+//! * Without a detour, what one socket sends arrives in its order.
+//! * A full receive queue drops what comes, as a kernel does, and says so to nobody.
+
+use crate::Sim;
+use crate::dice::Choice;
+use crate::net::{Key, Net, Socket, What, wrong_kind};
+use crate::ports::{Hold, routed, seen_by};
+use loopwork_reactor::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id};
+use std::collections::{BTreeSet, VecDeque};
+use std::hash::Hasher;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// The longest datagram: what 16 bits of length leave behind the headers of IPv4 and UDP.
+pub const DATAGRAM_MAX: usize = 65_507;
+/// What a waiting datagram costs beside its bytes, about as much as the kernel's own book-keeping:
+/// so empty ones fill a queue too.
+pub const DATAGRAM_OVERHEAD: usize = 256;
+/// Datagrams that may be on their way at once, in the whole world; more are dropped. A bound on
+/// memory that no test of sense comes near.
+pub const DATAGRAMS_IN_FLIGHT: usize = 65_536;
+const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
+const EMSGSIZE: i32 = 90;
+const EAFNOSUPPORT: i32 = 97;
+
+pub(crate) struct Udp {
+    pub(crate) local: SocketAddr,
+    pub(crate) error: Option<ErrorKind>,
+    peer: Option<SocketAddr>,
+    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    queued: usize,
+    queue_max: usize,
+    broadcast: bool,
+    multicast_loop: bool,
+    groups: BTreeSet<IpAddr>,
+    /// When the last of what it sent arrives.
+    arrival: u64,
+}
+
+impl Udp {
+    pub(crate) fn readable(&self) -> bool {
+        self.error.is_some() || !self.inbox.is_empty()
+    }
+}
+
+/// A datagram on its way.
+pub(crate) struct Packet {
+    sender: Key,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl Net {
+    fn udp(&mut self, key: Key) -> io::Result<&mut Udp> {
+        match self.socket(key) {
+            Some(Socket::Udp(udp)) => Ok(udp),
+            _ => Err(wrong_kind()),
+        }
+    }
+
+    fn bind(&mut self, at: SocketAddr, how: &BindOptions, id: Id) -> io::Result<(Fd, SocketAddr)> {
+        self.descriptor()?;
+        let udp = Udp {
+            local: at,
+            error: None,
+            peer: None,
+            inbox: VecDeque::new(),
+            queued: 0,
+            queue_max: self.faults.datagram_queue,
+            broadcast: false,
+            multicast_loop: true,
+            groups: BTreeSet::new(),
+            arrival: 0,
+        };
+        let key = self.insert(id, Socket::Udp(udp));
+        let (only_v6, shared) = (how.ipv6_only, how.reuse_address || how.reuse_port);
+        let hold = Hold { at, key, only_v6, shared, client: false };
+        let held = self.ports.hold_datagram(&mut self.dice, hold);
+        let at = self.keep(key, held)?;
+        self.udp(key)?.local = at;
+        // A new registration is an edge: it can be written.
+        self.mark(key);
+        Ok((Fd(key.slot), at))
+    }
+
+    fn associate(&mut self, key: Key, peer: SocketAddr) -> io::Result<()> {
+        let udp = self.udp(key)?;
+        if udp.local.is_ipv4() && peer.is_ipv6() {
+            return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+        }
+        udp.peer = Some(routed(peer));
+        Ok(())
+    }
+
+    fn recv(
+        &mut self,
+        key: Key,
+        into: &mut [u8],
+        room: usize,
+        got: &mut Vec<Datagram>,
+    ) -> io::Result<()> {
+        let udp = self.udp(key)?;
+        if let Some(error) = udp.error.take() {
+            return Err(error.into());
+        }
+        if room == 0 || into.len() < room {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let there = udp.inbox.len().min(into.len() / room).min(BATCH);
+        if there == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        if self.dice.chance(Choice::BlockRead, self.faults.block_read) {
+            self.stats.cut_reads += 1;
+            self.poke(key);
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let n = self.dice.cut(Choice::CutRead, self.faults.cut_receive, there);
+        if n < there {
+            self.stats.cut_reads += 1;
+            self.poke(key);
+        }
+        for (at, slot) in into.chunks_exact_mut(room).enumerate().take(n) {
+            let udp = self.udp(key)?;
+            let Some((from, bytes)) = udp.inbox.pop_front() else { break };
+            udp.queued -= bytes.len() + DATAGRAM_OVERHEAD;
+            let peer = seen_by(udp.local.ip(), from);
+            let len = bytes.len().min(room);
+            slot[..len].copy_from_slice(&bytes[..len]);
+            self.log.write(&bytes);
+            let (start, truncated) = ((at * room) as u32, bytes.len() > room);
+            got.push(Datagram { peer, start, len: len as u32, truncated });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, key: Key, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize> {
+        if let Some(error) = self.udp(key)?.error.take() {
+            return Err(error.into());
+        }
+        let most = batch.len().min(BATCH);
+        if most > 0 && self.dice.chance(Choice::BlockWrite, self.faults.block_write) {
+            self.stats.cut_writes += 1;
+            self.poke(key);
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let n = self.dice.cut(Choice::CutWrite, self.faults.cut_write, most);
+        if n < batch.len() {
+            // Also owed behind a whole `BATCH`: the rest waits for a readiness.
+            self.stats.cut_writes += u64::from(n < most);
+            self.poke(key);
+        }
+        for (at, datagram) in batch[..n].iter().enumerate() {
+            match self.send_one(key, datagram, bytes) {
+                Ok(()) => {}
+                Err(e) if at == 0 => return Err(e),
+                Err(_) => return Ok(at),
+            }
+        }
+        Ok(n)
+    }
+
+    fn send_one(&mut self, key: Key, datagram: &Datagram, bytes: &[u8]) -> io::Result<()> {
+        let start = datagram.start as usize;
+        let bytes =
+            bytes.get(start..start + datagram.len as usize).ok_or(ErrorKind::InvalidInput)?;
+        let udp = self.udp(key)?;
+        let to = udp.peer.unwrap_or_else(|| routed(datagram.peer));
+        if to.port() == 0 {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        if udp.local.is_ipv4() && to.is_ipv6() {
+            return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
+        }
+        if bytes.len() > DATAGRAM_MAX {
+            return Err(io::Error::from_raw_os_error(EMSGSIZE));
+        }
+        if to.ip() == BROADCAST && !udp.broadcast {
+            return Err(ErrorKind::PermissionDenied.into());
+        }
+        if to.ip().is_multicast() && !udp.multicast_loop {
+            // Nobody but this host is there to hear it.
+            return Ok(());
+        }
+        let from = SocketAddr::new(source(udp.local.ip(), to), udp.local.port());
+        self.log.write(bytes);
+        if self.dice.chance(Choice::Loss, self.faults.loss) {
+            self.stats.lost += 1;
+            return Ok(());
+        }
+        let twice = self.dice.chance(Choice::Duplicate, self.faults.duplicate);
+        self.stats.duplicated += u64::from(twice);
+        for _ in 0..1 + u8::from(twice) {
+            self.launch(Packet { sender: key, from, to, bytes: bytes.to_vec() });
+        }
+        Ok(())
+    }
+
+    fn launch(&mut self, packet: Packet) {
+        if self.in_flight >= DATAGRAMS_IN_FLIGHT {
+            self.stats.dropped += 1;
+            return;
+        }
+        self.in_flight += 1;
+        let mut at = self.now + self.latency();
+        if self.dice.chance(Choice::Reorder, self.faults.reorder) {
+            self.stats.reordered += 1;
+            at += self.dice.span(Choice::Reorder, &self.faults.reorder_time);
+        } else if let Ok(udp) = self.udp(packet.sender) {
+            at = at.max(udp.arrival);
+            udp.arrival = at;
+        }
+        self.at(at, What::Packet(packet));
+    }
+
+    /// Hands a datagram to whom it is for.
+    pub(crate) fn deliver(&mut self, packet: Packet) {
+        self.in_flight -= 1;
+        let to = packet.to;
+        let holds = self.ports.datagrams(to.port()).to_vec();
+        if to.ip().is_multicast() || to.ip() == BROADCAST {
+            for hold in holds {
+                if self.hears(&hold, to.ip()) {
+                    self.receive(hold.key, packet.from, packet.bytes.clone());
+                }
+            }
+            return;
+        }
+        // The best match: one that is associated with the sender, then the closest address.
+        let mut best: (u8, Vec<Key>) = (0, Vec::new());
+        for hold in holds {
+            let Some(close) = hold.takes(to) else { continue };
+            let score = match self.udp(hold.key).map(|u| u.peer) {
+                Ok(Some(peer)) if peer == packet.from => 4 + close,
+                Ok(None) => 1 + close,
+                _ => continue,
+            };
+            if score > best.0 {
+                best = (score, Vec::new());
+            }
+            if score == best.0 {
+                best.1.push(hold.key);
+            }
+        }
+        let pick = self.dice.pick(Choice::Share, best.1.len() as u64) as usize;
+        match best.1.get(pick) {
+            Some(key) => self.receive(*key, packet.from, packet.bytes),
+            None => self.unreachable(packet.sender, to),
+        }
+    }
+
+    /// Is this socket among those whom a group, or a broadcast, is for?
+    fn hears(&mut self, hold: &Hold, to: IpAddr) -> bool {
+        let bound = hold.at.ip();
+        let fits = bound == to || bound.is_unspecified();
+        let Ok(udp) = self.udp(hold.key) else { return false };
+        fits && (udp.groups.contains(&to) || (to == BROADCAST && bound.is_ipv4()))
+    }
+
+    fn receive(&mut self, key: Key, from: SocketAddr, bytes: Vec<u8>) {
+        let Ok(udp) = self.udp(key) else { return };
+        if udp.peer.is_some_and(|peer| peer != from) {
+            return;
+        }
+        let cost = bytes.len() + DATAGRAM_OVERHEAD;
+        if udp.queued + cost > udp.queue_max {
+            self.stats.dropped += 1;
+            return;
+        }
+        udp.queued += cost;
+        udp.inbox.push_back((from, bytes));
+        self.mark(key);
+    }
+
+    /// ICMP tells the sender that the port is closed. Only an associated socket hears it.
+    fn unreachable(&mut self, sender: Key, to: SocketAddr) {
+        let Ok(udp) = self.udp(sender) else { return };
+        if udp.peer == Some(to) {
+            udp.error = Some(ErrorKind::ConnectionRefused);
+            self.mark(sender);
+        }
+    }
+
+    fn set_datagram(&mut self, key: Key, option: DatagramOption) -> io::Result<()> {
+        let udp = self.udp(key)?;
+        match option {
+            DatagramOption::Broadcast(on) => udp.broadcast = on,
+            DatagramOption::MulticastLoop(on) => udp.multicast_loop = on,
+            DatagramOption::ReceiveBuffer(n) => udp.queue_max = n,
+            DatagramOption::Join(group, _) => {
+                if !group.is_multicast() || (udp.local.is_ipv4() != group.is_ipv4()) {
+                    return Err(ErrorKind::InvalidInput.into());
+                }
+                if !udp.groups.insert(group) {
+                    return Err(ErrorKind::AddrInUse.into());
+                }
+            }
+            DatagramOption::Leave(group, _) => {
+                let was_in = udp.groups.remove(&group);
+                return was_in.then_some(()).ok_or(ErrorKind::AddrNotAvailable.into());
+            }
+            // One hop away, with nothing that would wait to be sent: these change nothing here.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// The address that a datagram comes from, when its socket is bound to all.
+fn source(local: IpAddr, to: SocketAddr) -> IpAddr {
+    let many = to.ip().is_multicast() || to.ip() == BROADCAST;
+    match local.to_canonical() {
+        local if !local.is_unspecified() => local,
+        _ if !many => to.ip(),
+        _ if to.is_ipv4() => Ipv4Addr::LOCALHOST.into(),
+        _ => Ipv6Addr::LOCALHOST.into(),
+    }
+}
+
+/// What the log calls each kind of call.
+mod call {
+    pub(super) const BIND: u64 = 32;
+    pub(super) const ASSOCIATE: u64 = 33;
+    pub(super) const RECV: u64 = 34;
+    pub(super) const SEND: u64 = 35;
+    pub(super) const SET: u64 = 36;
+}
+
+impl Datagrams for Sim {
+    fn bind(&mut self, at: SocketAddr, how: &BindOptions, id: Id) -> io::Result<(Fd, SocketAddr)> {
+        let answer = self.net.bind(at, how, id);
+        self.net.answer(call::BIND, id.birth, answer, |(fd, at)| {
+            u64::from(fd.0) << 16 | u64::from(at.port())
+        })
+    }
+
+    fn associate(&mut self, fd: Fd, peer: SocketAddr) -> io::Result<()> {
+        let answer = self.net.key(fd).and_then(|key| self.net.associate(key, peer));
+        self.net.answer(call::ASSOCIATE, fd.0.into(), answer, |()| 0)
+    }
+
+    fn recv(
+        &mut self,
+        fd: Fd,
+        into: &mut [u8],
+        room: usize,
+        got: &mut Vec<Datagram>,
+    ) -> io::Result<()> {
+        let answer = self.net.key(fd).and_then(|key| self.net.recv(key, into, room, got));
+        self.net.answer(call::RECV, fd.0.into(), answer, |()| got.len() as u64)
+    }
+
+    fn send(&mut self, fd: Fd, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize> {
+        let answer = self.net.key(fd).and_then(|key| self.net.send(key, batch, bytes));
+        self.net.answer(call::SEND, fd.0.into(), answer, |n| *n as u64)
+    }
+
+    fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()> {
+        let answer = self.net.key(fd).and_then(|key| self.net.set_datagram(key, option));
+        self.net.answer(call::SET, fd.0.into(), answer, |()| 0)
+    }
+}

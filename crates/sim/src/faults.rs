@@ -1,0 +1,199 @@
+//! What can go wrong, how often, and how far: one struct of options.
+//!
+//! Rules of this file:
+//! * Every field says what a program sees of it. `0` switches a rate off.
+//! * [`Faults::rough`] holds what a healthy network and kernel do: a correct program loses no byte
+//!   of a stream. [`Faults::hostile`] adds what ends connections.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How often something happens: so many times in a million chances.
+pub type Rate = u32;
+
+/// The rate of what always happens.
+pub const ALWAYS: Rate = 1_000_000;
+
+/// A rate in percent.
+#[must_use]
+pub const fn percent(n: u32) -> Rate {
+    n * (ALWAYS / 100)
+}
+
+/// The behaviour of the simulated network and kernel.
+///
+/// Build one from a preset: `Faults { loss: percent(5), ..Faults::none() }`.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// How long a segment, a datagram, a SYN, a reset is on its way. Streams keep their order.
+    pub latency: RangeInclusive<Duration>,
+    /// The receive window of a connection, in bytes: what has come in and was not read, and what
+    /// is on its way, are never more together.
+    pub window: RangeInclusive<usize>,
+    /// One write travels as two segments.
+    pub split: Rate,
+    /// A read gives less than there is; a readiness follows.
+    pub cut_read: Rate,
+    /// A write takes less than there is room for; a readiness follows. Of a batch of datagrams:
+    /// fewer than could go.
+    pub cut_write: Rate,
+    /// A read says `WouldBlock` with bytes there; a readiness follows.
+    pub block_read: Rate,
+    /// A write or send says `WouldBlock` with room there; a readiness follows.
+    pub block_write: Rate,
+    /// A poll tells a readiness that is none.
+    pub spurious: Rate,
+    /// A poll tells what is ready in random order.
+    pub shuffle: Rate,
+    /// A socket's readiness is told twice in one poll, readable and writable apart: whoever closes
+    /// at the first gets a stale second.
+    pub twice: Rate,
+    /// A closed socket's id is told once more by the next poll, as ready for everything.
+    pub stale: Rate,
+    /// A poll returns before its time with nothing.
+    pub early: Rate,
+    /// The process does not run for a while, so that a poll finds more at once.
+    pub lag: Rate,
+    /// How long it does not run.
+    pub lag_time: RangeInclusive<Duration>,
+    /// A connection is reset, for each segment that is written: both ends are told.
+    pub reset: Rate,
+    /// A reset takes along what had arrived and was not read yet (BSD does; Linux keeps it).
+    pub lose_input: Rate,
+    /// An accept says `ConnectionAborted`: the connection died while it waited.
+    pub abort: Rate,
+    /// Accepting, connecting, listening, binding say `EMFILE`. The connection goes on waiting.
+    pub no_descriptor: Rate,
+    /// Sockets that may be open at once; beyond, `EMFILE`.
+    pub descriptors: usize,
+    /// A datagram is lost.
+    pub loss: Rate,
+    /// A datagram comes twice.
+    pub duplicate: Rate,
+    /// A datagram is held back, so that later ones overtake it.
+    pub reorder: Rate,
+    /// How long it is held back.
+    pub reorder_time: RangeInclusive<Duration>,
+    /// A receive gives fewer datagrams than there are; a readiness follows.
+    pub cut_receive: Rate,
+    /// Bytes of datagrams that wait to be received, each with
+    /// [`DATAGRAM_OVERHEAD`](crate::DATAGRAM_OVERHEAD); more are dropped.
+    pub datagram_queue: usize,
+}
+
+impl Faults {
+    /// A perfect network: 50 µs on the way, always; nothing cut, lost or out of order.
+    #[must_use]
+    pub const fn none() -> Faults {
+        const LATENCY: Duration = Duration::from_micros(50);
+        const ZERO: RangeInclusive<Duration> = Duration::ZERO..=Duration::ZERO;
+        Faults {
+            latency: LATENCY..=LATENCY,
+            // A page-cache-friendly 64 KiB: small enough that a test of backpressure is short.
+            window: 65_536..=65_536,
+            split: 0,
+            cut_read: 0,
+            cut_write: 0,
+            block_read: 0,
+            block_write: 0,
+            spurious: 0,
+            shuffle: 0,
+            twice: 0,
+            stale: 0,
+            early: 0,
+            lag: 0,
+            lag_time: ZERO,
+            reset: 0,
+            lose_input: 0,
+            abort: 0,
+            no_descriptor: 0,
+            // As many as a Linux system gives a process that asks for all (`ulimit -Hn`).
+            descriptors: 524_288,
+            loss: 0,
+            duplicate: 0,
+            reorder: 0,
+            reorder_time: ZERO,
+            cut_receive: 0,
+            // Linux's `net.core.rmem_default`.
+            datagram_queue: 212_992,
+        }
+    }
+
+    /// Everything that a correct program survives without losing a byte of a stream. Datagrams
+    /// are lost, doubled and overtaken.
+    #[must_use]
+    pub const fn rough() -> Faults {
+        Faults {
+            latency: Duration::from_micros(10)..=Duration::from_millis(2),
+            window: 1..=32_768,
+            split: percent(20),
+            cut_read: percent(25),
+            cut_write: percent(25),
+            block_read: percent(5),
+            block_write: percent(5),
+            spurious: percent(5),
+            shuffle: percent(50),
+            twice: percent(10),
+            stale: percent(25),
+            early: percent(2),
+            lag: percent(10),
+            lag_time: Duration::ZERO..=Duration::from_millis(4),
+            loss: percent(5),
+            duplicate: percent(2),
+            reorder: percent(10),
+            reorder_time: Duration::ZERO..=Duration::from_millis(10),
+            cut_receive: percent(10),
+            ..Faults::none()
+        }
+    }
+
+    /// [`Faults::rough`], and connections are reset, die before they are accepted, and find no
+    /// descriptor.
+    #[must_use]
+    pub const fn hostile() -> Faults {
+        Faults {
+            reset: percent(1),
+            lose_input: percent(50),
+            abort: percent(5),
+            no_descriptor: percent(5),
+            ..Faults::rough()
+        }
+    }
+}
+
+/// [`Faults::rough`].
+impl Default for Faults {
+    fn default() -> Self {
+        Faults::rough()
+    }
+}
+
+/// What has happened so far: to see that a test met what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Polls that were answered.
+    pub polls: u64,
+    /// Readinesses told that were none.
+    pub spurious: u64,
+    /// Readinesses told of closed sockets.
+    pub stale: u64,
+    /// Reads and receives that were cut short or blocked by a fault.
+    pub cut_reads: u64,
+    /// Writes and sends that were cut short or blocked by a fault.
+    pub cut_writes: u64,
+    /// Connections reset by a fault.
+    pub resets: u64,
+    /// Accepts that failed by a fault.
+    pub accept_errors: u64,
+    /// SYNs that found the accept queue full.
+    pub syn_drops: u64,
+    /// Datagrams lost by a fault.
+    pub lost: u64,
+    /// Datagrams doubled by a fault.
+    pub duplicated: u64,
+    /// Datagrams held back by a fault.
+    pub reordered: u64,
+    /// Datagrams dropped because a receive queue, or the network, was full.
+    pub dropped: u64,
+}
