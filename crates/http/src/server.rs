@@ -9,8 +9,8 @@
 
 use crate::core::encode::{self, Connection, ResponseHead};
 use crate::core::{
-    Body, Decoder, Fields, Headers, Limits, Malformed, Method, Progress, Request, Step, Version,
-    parse_request, parse_trailers,
+    Body, Decoder, Fields, Framing, Headers, Limits, Malformed, Method, Progress, Request, Step,
+    Version, parse_request, parse_trailers,
 };
 use crate::date::Date;
 use crate::reply::{Answer, DRAIN_MAX, Phase, Reply, Sending};
@@ -178,6 +178,19 @@ pub enum Conn<X, C> {
     Upgraded(C),
 }
 
+impl<X> Serving<X> {
+    fn begin(&mut self, request: &Request<'_>, framing: &Framing) {
+        (self.stage, self.ended, self.drained) = (Stage::Exchange, false, 0);
+        self.sending = Sending {
+            phase: Phase::Head,
+            head_only: request.method == Method::Head,
+            old: request.version == Version::Http10,
+            close: !framing.keep_alive || self.last,
+            expect: framing.expect_continue,
+        };
+    }
+}
+
 impl<A: App> Http<A> {
     /// A server.
     pub fn new(app: A) -> Self {
@@ -243,14 +256,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
             self.refuse(s, io, 501, &[], "method not understood\n");
             return true;
         }
-        (s.stage, s.ended, s.drained) = (Stage::Exchange, false, 0);
-        s.sending = Sending {
-            phase: Phase::Head,
-            head_only: request.method == Method::Head,
-            old: request.version == Version::Http10,
-            close: !framing.keep_alive || s.last,
-            expect: framing.expect_continue,
-        };
+        s.begin(&request, &framing);
         let wait =
             if s.decoder.is_end() { self.config.write_timeout } else { self.config.body_timeout };
         io.set_deadline(Some(io.env.now.after(wait)));

@@ -1,0 +1,321 @@
+//! A client that any protocol can ask with, over connections that are kept and used again.
+//!
+//! [`Client`] is a handle, `Copy`. An exchange lives in the loop's shared state and is named by a
+//! [`Ticket`]; whoever asked (its *owner*, any [`Id`]) is woken when there is a head, a body,
+//! room for more of the upload, the end, or a failure, and then looks at the [`Exchange`].
+//!
+//! Rules of this file:
+//! * A connection carries one exchange at a time. It is used again only when both messages of the
+//!   last one were complete, and not one byte came behind.
+//! * A request is sent a second time only when a kept connection turned out dead before a byte of
+//!   the answer came, and the method is idempotent and has no body (RFC 9112 §9.3.1); and once.
+//! * Every wait has a deadline.
+
+mod wire;
+
+use crate::core::encode::{self, RequestHead};
+use crate::core::{
+    Body, Fields, Framing, Invalid, Limits, Malformed, Method, Progress, Response, parse_response,
+};
+use crate::pipe::Pipe;
+use loopwork_tcp::reactor::{Address, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
+use loopwork_tcp::{Flow, Host};
+use slab::Slab;
+use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::time::Duration;
+
+pub use wire::{Wire, WireConn};
+
+/// Limits and deadlines of a client.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Of response heads and bodies.
+    pub limits: Limits,
+    /// Connections to one address; further requests wait. 256: as many as a busy proxy needs
+    /// towards one server, while the descriptors last for several.
+    pub per_address: usize,
+    /// Without a byte in either direction while an exchange is under way: 60 s.
+    pub timeout: Duration,
+    /// How long a free connection is kept: 4 s, below the 5 s after which Node's server, the
+    /// hastiest of the common ones, closes it.
+    pub keep: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            limits: Limits::default(),
+            per_address: 256,
+            timeout: Duration::from_secs(60),
+            keep: Duration::from_secs(4),
+        }
+    }
+}
+
+/// Interim responses (1xx) before a final one: Node's server sends two at most.
+const INTERIM_MAX: u8 = 16;
+
+/// Why an exchange has no complete response.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No connection came about.
+    Connect(ErrorKind),
+    /// It ended before the response did.
+    Closed,
+    /// Nothing moved for too long.
+    TimedOut,
+    /// The server sent what is no response.
+    Malformed(Malformed),
+    /// Interim responses without end, or a protocol that was not asked for.
+    Unexpected(u16),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Connect(kind) => write!(f, "could not connect: {kind}"),
+            Failure::Closed => f.write_str("the connection ended before the response did"),
+            Failure::TimedOut => f.write_str("timed out"),
+            Failure::Malformed(why) => write!(f, "not a response: {why}"),
+            Failure::Unexpected(status) => write!(f, "an unexpected response {status}"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The name of an exchange; of one that was released it means nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ticket {
+    slot: u32,
+    birth: u64,
+}
+
+/// One request and its response.
+pub struct Exchange {
+    birth: u64,
+    owner: Id,
+    /// The connection that carries it.
+    wire: Option<Id>,
+    to: Address,
+    /// The encoded head: the request's, until the response's takes its place.
+    head: Vec<u8>,
+    fields: Fields,
+    body: Body,
+    up: Pipe,
+    down: Pipe,
+    framing: Option<Framing>,
+    failure: Option<Failure>,
+    head_only: bool,
+    tunnel: bool,
+    idempotent: bool,
+    retried: bool,
+    over: bool,
+}
+
+impl Exchange {
+    /// The response's head, once it is there.
+    pub fn response(&mut self) -> Option<Response<'_>> {
+        self.framing?;
+        let limits = Limits { head_bytes: u32::MAX, headers: u32::MAX, ..Limits::default() };
+        let parsed = parse_response(&self.head, &mut Progress::new(), &mut self.fields, &limits);
+        parsed.ok().flatten().map(|(response, _)| response)
+    }
+
+    /// How the response's body ends, once its head is there.
+    #[must_use]
+    pub fn body(&self) -> Option<Body> {
+        self.framing.map(|f| f.body)
+    }
+
+    /// Hands over what came of the response's body, unless the taker is full, and lets the
+    /// connection go on reading.
+    pub fn pull(&mut self, calls: &mut Calls, ready: Flow, take: impl FnOnce(&[u8])) {
+        if self.down.pull(ready, take)
+            && let Some(wire) = self.wire
+        {
+            calls.wake(wire);
+        }
+    }
+
+    /// The response is complete, and all of its body was pulled.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.over && self.down.is_empty()
+    }
+
+    /// Why there will be no complete response.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure
+    }
+
+    fn method(&self) -> Method<'static> {
+        match (self.head_only, self.tunnel) {
+            (true, _) => Method::Head,
+            (_, true) => Method::Connect,
+            _ => Method::Get,
+        }
+    }
+}
+
+/// The connections to one address.
+#[derive(Default)]
+struct Origin {
+    free: Vec<Id>,
+    waiting: VecDeque<Ticket>,
+    open: usize,
+}
+
+/// What all connections of a client share.
+struct Pool {
+    exchanges: Slab<Exchange>,
+    origins: HashMap<Address, Origin>,
+    config: Config,
+}
+
+impl Pool {
+    fn get(&mut self, t: Ticket) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(t.slot as usize).filter(|x| x.birth == t.birth)
+    }
+
+    fn next(&mut self, to: &Address) -> Option<Ticket> {
+        self.origins.get_mut(to)?.waiting.pop_front()
+    }
+
+    fn waits(&self, to: &Address) -> bool {
+        self.origins.get(to).is_some_and(|o| !o.waiting.is_empty())
+    }
+}
+
+/// A handle to a client: copy it into whoever asks.
+#[derive(Clone, Copy)]
+pub struct Client {
+    pool: Key<Pool>,
+    wires: Handle<Host<Wire>>,
+}
+
+impl Client {
+    /// Adds a client to a loop.
+    pub fn new<W: Streams>(lp: &mut Loop<W>) -> Client {
+        Client::with_config(lp, Config::default())
+    }
+
+    /// Adds a client with its limits and deadlines.
+    pub fn with_config<W: Streams>(lp: &mut Loop<W>, config: Config) -> Client {
+        let (exchanges, origins) = (Slab::new(), HashMap::new());
+        let pool = lp.env.shared.add(Pool { exchanges, origins, config });
+        Client { pool, wires: loopwork_tcp::add(lp, |me| Wire { pool, me, fields: Fields::new() }) }
+    }
+
+    /// Sends a request to `to`, and wakes `owner` as it goes on. The ticket has to be
+    /// [released](Client::release), whatever comes of it.
+    ///
+    /// # Errors
+    /// A head that cannot be sent: nothing was begun then.
+    pub fn request<I, N, V>(
+        &self,
+        env: &mut Env,
+        to: impl Into<Address>,
+        owner: Id,
+        head: &RequestHead<'_>,
+        headers: I,
+    ) -> Result<Ticket, Invalid>
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let mut bytes = env.pool.take();
+        if let Err(why) = encode::request_head(&mut bytes, head, headers) {
+            env.pool.give(bytes);
+            return Err(why);
+        }
+        let (to, birth, method) = (to.into(), env.calls.birth(), Method::new(head.method));
+        let (up, down) = (Pipe::new(env.pool.take()), Pipe::new(env.pool.take()));
+        let pool = env.shared.get(self.pool);
+        let slot = pool.exchanges.insert(Exchange {
+            birth,
+            owner,
+            wire: None,
+            to: to.clone(),
+            head: bytes,
+            fields: Fields::new(),
+            body: head.body,
+            up,
+            down,
+            framing: None,
+            failure: None,
+            head_only: method == Method::Head,
+            tunnel: method == Method::Connect,
+            idempotent: method.is_idempotent() && matches!(head.body, Body::None | Body::Length(0)),
+            retried: false,
+            over: false,
+        });
+        let ticket = Ticket { slot: slot as u32, birth };
+        let per_address = pool.config.per_address;
+        let origin = pool.origins.entry(to.clone()).or_default();
+        origin.waiting.push_back(ticket);
+        match origin.free.pop() {
+            Some(id) => env.calls.wake(id),
+            None if origin.open >= per_address => {}
+            None => {
+                origin.open += 1;
+                loopwork_tcp::dial(env, self.wires, to.clone(), WireConn::new(to));
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// An exchange; `None` when it was released. Takes the shared state alone, so that the rest
+    /// of the environment stays free for [`Exchange::pull`].
+    pub fn exchange<'e>(&self, shared: &'e mut Shared, t: Ticket) -> Option<&'e mut Exchange> {
+        shared.get(self.pool).get(t)
+    }
+
+    /// Appends to the request's body. [`Flow::Full`]: wait to be woken.
+    pub fn write(&self, env: &mut Env, t: Ticket, bytes: &[u8]) -> Flow {
+        let Some(x) = env.shared.get(self.pool).get(t) else { return Flow::Open };
+        if let Some(wire) = x.wire {
+            env.calls.wake(wire);
+        }
+        x.up.push(bytes)
+    }
+
+    /// Whether more of the request's body should be written.
+    pub fn flow(&self, env: &mut Env, t: Ticket) -> Flow {
+        let full = env.shared.get(self.pool).get(t).is_some_and(|x| x.up.full());
+        if full { Flow::Full } else { Flow::Open }
+    }
+
+    /// Ends the request's body.
+    pub fn finish(&self, env: &mut Env, t: Ticket) {
+        let Some(x) = env.shared.get(self.pool).get(t) else { return };
+        x.up.end();
+        if let Some(wire) = x.wire {
+            env.calls.wake(wire);
+        }
+    }
+
+    /// Lets go of an exchange. If it was not complete its connection is given up.
+    pub fn release(&self, env: &mut Env, t: Ticket) {
+        let pool = env.shared.get(self.pool);
+        if pool.get(t).is_none() {
+            return;
+        }
+        let x = pool.exchanges.remove(t.slot as usize);
+        if let Some(origin) = pool.origins.get_mut(&x.to) {
+            origin.waiting.retain(|w| *w != t);
+        }
+        if let (Some(wire), false) = (x.wire, x.over) {
+            // It finds its exchange gone, and gives up.
+            env.calls.wake(wire);
+        }
+        for buffer in [x.head, x.up.into_buffer(), x.down.into_buffer()] {
+            env.pool.give(buffer);
+        }
+    }
+}
