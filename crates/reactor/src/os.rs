@@ -251,10 +251,15 @@ impl World for Os {
     }
 
     fn watch_signals(&mut self, signals: &[i32], id: Id) -> io::Result<()> {
+        if signals.iter().any(|signal| signal_hook::consts::FORBIDDEN.contains(signal)) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "a signal that cannot be caught"));
+        }
         let (read, write) = std::os::unix::net::UnixStream::pair()?;
         read.set_nonblocking(true)?;
         let fd = self.seat(UnixStream::from_std(read), id, Interest::READABLE, Kind::Signals)?;
-        let mut watch = Watch { id, fd, flags: Vec::new(), hooks: Vec::new() };
+        // Of a watch that fails half way, the hooks that stand are taken back with the world.
+        self.watches.push(Watch { id, fd, flags: Vec::new(), hooks: Vec::new() });
+        let watch = self.watches.last_mut().expect("pushed above");
         for &signal in signals {
             // The flag first: whoever is woken by the pipe finds it raised.
             let flag = Arc::new(AtomicBool::new(false));
@@ -263,7 +268,6 @@ impl World for Os {
             watch.hooks.push(signal_hook::low_level::pipe::register(signal, pipe)?);
             watch.flags.push((signal, flag));
         }
-        self.watches.push(watch);
         Ok(())
     }
 
