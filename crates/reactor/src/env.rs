@@ -74,7 +74,8 @@ impl Env {
     /// Calls `f` once, `delay` from now, at the earliest in the next turn. The loop runs on until
     /// then; [`Calls::unref`] lets it end before.
     pub fn after(&mut self, delay: Duration, f: impl FnOnce(&mut Env) + 'static) -> CallKey {
-        self.calls.at(self.now.after(delay), Box::new(f))
+        // At least a nanosecond: `now` itself may be a tick that this turn's timers still serve.
+        self.calls.at(self.now.after(delay.max(Duration::from_nanos(1))), Box::new(f))
     }
 
     /// Unpredictable bytes: a stream cipher, seeded once by the World, so that a recorded or
