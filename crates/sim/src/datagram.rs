@@ -64,7 +64,7 @@ impl Net {
     }
 
     fn bind(&mut self, at: SocketAddr, how: &BindOptions, id: Id) -> io::Result<(Fd, SocketAddr)> {
-        self.descriptor()?;
+        self.descriptor(0)?;
         let udp = Udp {
             local: at,
             error: None,

@@ -158,10 +158,13 @@ impl Dice {
         least.saturating_add(self.pick(what, sides))
     }
 
-    /// A size out of a range.
+    /// A size out of a range, small ones as likely as large ones: each halving is one chance.
+    /// The tame answer is the largest.
     pub(crate) fn size(&mut self, what: Choice, range: &RangeInclusive<usize>) -> usize {
-        let sides = range.end().saturating_sub(*range.start()) as u64 + 1;
-        range.start() + self.pick(what, sides) as usize
+        let (least, most) = (*range.start(), *range.end().max(range.start()));
+        let halvings = (most / least.max(1)).max(1).ilog2();
+        let most = (most >> self.pick(what, u64::from(halvings) + 1)).max(least);
+        most - self.pick(what, (most - least) as u64 + 1) as usize
     }
 
     /// Cuts `n` at this rate: from 1 to `n - 1` of it, or all.
@@ -209,11 +212,18 @@ mod tests {
     fn answers_stay_in_their_range_and_reach_its_ends() {
         let mut dice = Dice::new(Box::new(SplitMix::new(9)));
         let mut seen = [0u32; 8];
+        let range = Duration::from_nanos(3)..=Duration::from_nanos(7);
         for _ in 0..10_000 {
-            seen[dice.size(Choice::Window, &(3..=7))] += 1;
+            seen[dice.span(Choice::Latency, &range) as usize] += 1;
         }
         assert_eq!(seen[..3], [0; 3]);
         assert!(seen[3..].iter().all(|n| (1800..2200).contains(n)), "{seen:?}");
+        let sizes: Vec<usize> =
+            (0..10_000).map(|_| dice.size(Choice::Window, &(3..=1000))).collect();
+        assert!(sizes.iter().all(|n| (3..=1000).contains(n)));
+        let small = sizes.iter().filter(|n| **n < 100).count();
+        assert!((4_000..9_000).contains(&small), "{small}");
+        assert!(sizes.iter().any(|n| *n > 900));
         let cuts: Vec<usize> = (0..1000).map(|_| dice.cut(Choice::CutRead, ALWAYS, 4)).collect();
         assert!((1..4).all(|n| cuts.contains(&n)) && !cuts.contains(&4));
     }

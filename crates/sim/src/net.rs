@@ -9,7 +9,7 @@
 
 use crate::datagram::{Packet, Udp};
 use crate::dice::{Choice, Dice};
-use crate::faults::{Faults, Stats};
+use crate::faults::{Faults, Rate, Stats};
 use crate::hash::Fold;
 use crate::ports::Ports;
 use crate::segment::Segment;
@@ -165,9 +165,8 @@ impl Net {
         self.open += 1;
     }
 
-    /// May one more socket be opened?
-    pub(crate) fn descriptor(&mut self) -> io::Result<()> {
-        let rate = self.faults.no_descriptor;
+    /// May one more socket be opened? `rate`: how often it may not, whatever there is.
+    pub(crate) fn descriptor(&mut self, rate: Rate) -> io::Result<()> {
         if self.open >= self.faults.descriptors || self.dice.chance(Choice::Descriptors, rate) {
             return Err(io::Error::from_raw_os_error(EMFILE));
         }
@@ -373,7 +372,7 @@ impl Net {
     }
 }
 
-pub(crate) const EMFILE: i32 = 24;
+const EMFILE: i32 = 24;
 
 /// A call on a socket that cannot do it: a driver's mistake, never a peer's.
 #[cold]

@@ -101,7 +101,7 @@ impl Stream {
 
 impl Net {
     fn listen(&mut self, at: &Address, how: &ListenOptions, id: Id) -> io::Result<(Fd, Address)> {
-        self.descriptor()?;
+        self.descriptor(0)?;
         let backlog = (how.backlog as usize).max(1);
         let listener = Listener { at: at.clone(), backlog, queue: VecDeque::new() };
         let key = self.insert(id, Socket::Listener(listener));
@@ -137,7 +137,8 @@ impl Net {
         if queue.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        self.descriptor().inspect_err(|_| self.stats.accept_errors += 1)?;
+        let rate = self.faults.no_descriptor;
+        self.descriptor(rate).inspect_err(|_| self.stats.accept_errors += 1)?;
         let Some(Socket::Listener(Listener { queue, .. })) = self.socket(key) else {
             return Err(wrong_kind());
         };
@@ -155,7 +156,7 @@ impl Net {
     }
 
     fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd> {
-        self.descriptor()?;
+        self.descriptor(self.faults.no_descriptor)?;
         match to {
             Address::Ip(to) => self.connect_ip(*to, from, id),
             Address::Unix(path) => self.connect_unix(path, id),
