@@ -195,7 +195,7 @@ proptest! {
         let phrase = phrase.as_deref().unwrap_or(reason(status)).as_bytes().escape_ascii();
         prop_assert_eq!(message.first, format!("Http11 {status} {phrase}"));
         let sent = headers.iter().map(|(n, v)| (n.clone(), trimmed(v)));
-        prop_assert!(message.headers.iter().cloned().take(headers.len()).eq(sent));
+        prop_assert!(message.headers.iter().take(headers.len()).cloned().eq(sent));
         prop_assert_eq!(message.framing.body, body);
         let data = if body == Body::Chunked { chunks.concat() } else { Vec::new() };
         prop_assert_eq!(message.body, data);

@@ -20,7 +20,7 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    /// The length decides for most names, so this is one comparison at the most.
+    /// Length and first letter decide for most names, so this is one comparison at the most.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Self {
         let (text, known): (&[u8], _) = match name.len() {
@@ -32,7 +32,8 @@ impl Known {
             17 => (b"transfer-encoding", Self::TransferEncoding),
             _ => return Self::Other,
         };
-        if name.eq_ignore_ascii_case(text) { known } else { Self::Other }
+        let same = name[0] | 0x20 == text[0] && name.eq_ignore_ascii_case(text);
+        if same { known } else { Self::Other }
     }
 }
 

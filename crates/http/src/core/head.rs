@@ -73,7 +73,7 @@ pub fn parse_request<'a>(
     // Longer than this the first line has a part that is too long, and the pass says which:
     // an empty line, the method, the target, two spaces, the version, CRLF.
     let longest = 2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2;
-    let parsed = parse(bytes, seen, fields, limits, (request_line, longest));
+    let parsed = parse(bytes, seen, fields, limits, longest, request_line);
     let Some((line, end)) = parsed? else { return Ok(None) };
     let headers = Headers::new(bytes, &fields.list);
     let parts = target::parse(line.method, line.target)?;
@@ -93,23 +93,22 @@ pub fn parse_response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    let parsed = parse(bytes, seen, fields, limits, (status_line, usize::MAX));
+    let parsed = parse(bytes, seen, fields, limits, usize::MAX, status_line);
     let Some(((version, status, reason), end)) = parsed? else { return Ok(None) };
     let headers = Headers::new(bytes, &fields.list);
     Ok(Some((Response { version, status, reason, headers }, end)))
 }
 
-/// Parses a first line, and gives it and where the headers begin; and how long it can be.
-type FirstLine<'a, T> = (fn(&'a [u8], &Limits) -> Result<(T, usize), Stop>, usize);
-
-/// The search and the passes: see the rules at the top.
-#[inline]
+/// The search and the passes: see the rules at the top. `first_line` parses a first line, and
+/// gives it and where the headers begin; `longest` is how long it can be.
+#[inline(always)]
 fn parse<'a, T>(
     bytes: &'a [u8],
     seen: &mut Progress,
     fields: &mut Fields,
     limits: &Limits,
-    (first_line, longest): FirstLine<'a, T>,
+    longest: usize,
+    first_line: impl FnOnce(&'a [u8], &Limits) -> Result<(T, usize), Stop>,
 ) -> Result<Option<(T, usize)>, Malformed> {
     let room = limits.head_bytes as usize;
     let head = &bytes[..bytes.len().min(room)];
@@ -189,20 +188,12 @@ fn request_line<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(Line<'a>, usize
         }
     }
 
-    let rest = &bytes[at..];
-    let len = scan::token(&rest[..rest.len().min(METHOD_BYTES + 1)]);
-    if len > METHOD_BYTES {
-        return Err(Malformed::MethodTooLong.into());
-    }
-    match rest.get(len) {
-        None => return Err(Stop::More),
-        Some(b' ') if len > 0 => {}
-        // The type of a TLS handshake record.
-        Some(0x16) if len == 0 => return Err(Malformed::TlsHello.into()),
-        Some(_) => return Err(Malformed::InvalidMethod.into()),
-    }
-    let method = Method::new(scan::ascii(&rest[..len]));
-    at += len + 1;
+    let method = if bytes[at..].starts_with(b"GET ") {
+        at += 4;
+        Method::Get
+    } else {
+        method(bytes, &mut at)?
+    };
 
     let rest = &bytes[at..];
     let room = limits.target_bytes as usize;
@@ -224,9 +215,30 @@ fn request_line<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(Line<'a>, usize
     let target = scan::ascii(&rest[..len]);
     at += len + 1;
 
+    if bytes[at..].starts_with(b"HTTP/1.1\r\n") {
+        return Ok((Line { method, target, version: Version::Http11 }, at + VERSION.len() + 2));
+    }
     let version = version(&bytes[at..])?;
     let end = line_end(bytes, at + VERSION.len(), Malformed::InvalidVersion)?;
     Ok((Line { method, target, version }, end))
+}
+
+/// `method = token`, and the space behind it.
+fn method<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Method<'a>, Stop> {
+    let rest = &bytes[*at..];
+    let len = scan::token(&rest[..rest.len().min(METHOD_BYTES + 1)]);
+    if len > METHOD_BYTES {
+        return Err(Malformed::MethodTooLong.into());
+    }
+    match rest.get(len) {
+        None => return Err(Stop::More),
+        Some(b' ') if len > 0 => {}
+        // The type of a TLS handshake record.
+        Some(0x16) if len == 0 => return Err(Malformed::TlsHello.into()),
+        Some(_) => return Err(Malformed::InvalidMethod.into()),
+    }
+    *at += len + 1;
+    Ok(Method::new(scan::ascii(&rest[..len])))
 }
 
 const VERSION: &[u8; 8] = b"HTTP/1.1";
@@ -375,10 +387,10 @@ pub(crate) fn trailer_lines(
 
 /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, at most one in HTTP/1.0.
 #[inline]
-fn host<'a>(headers: &Headers<'a>, version: Version) -> Result<Option<&'a str>, Malformed> {
+fn host<'a>(headers: &Headers<'a>, version: Version) -> Result<&'a [u8], Malformed> {
     let mut lines = headers.known().filter(|(known, _)| *known == Known::Host);
     let Some((_, value)) = lines.next() else {
-        return if version == Version::Http10 { Ok(None) } else { Err(Malformed::MissingHost) };
+        return if version == Version::Http10 { Ok(&[]) } else { Err(Malformed::MissingHost) };
     };
     if lines.next().is_some() {
         return Err(Malformed::DuplicateHost);
@@ -386,7 +398,7 @@ fn host<'a>(headers: &Headers<'a>, version: Version) -> Result<Option<&'a str>, 
     if !target::is_host(value) {
         return Err(Malformed::InvalidHost);
     }
-    Ok(Some(scan::ascii(value)))
+    Ok(value)
 }
 
 #[cfg(test)]

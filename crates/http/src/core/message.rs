@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::{Fields, Headers, target::Target};
+use super::{Fields, Headers, scan, target::Target};
 
 /// The version of a message. A minor version above 1 is treated as 1 (RFC 9110 §2.5); any other
 /// major version is refused.
@@ -115,7 +115,7 @@ pub struct Request<'a> {
     /// The headers.
     pub headers: Headers<'a>,
     pub(crate) parts: Target<'a>,
-    pub(crate) host_field: Option<&'a str>,
+    pub(crate) host_field: &'a [u8],
 }
 
 impl<'a> Request<'a> {
@@ -136,7 +136,7 @@ impl<'a> Request<'a> {
     /// The host, with the port if one is named, that the request is for: what the target names
     /// wins over the `Host` header (RFC 9112 §3.2.2). Checked, and empty if nothing names one.
     pub fn host(&self) -> &'a str {
-        self.parts.authority.or(self.host_field).unwrap_or_default()
+        self.parts.authority.unwrap_or_else(|| scan::ascii(self.host_field))
     }
 }
 

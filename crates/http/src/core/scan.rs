@@ -66,9 +66,23 @@ fn is(b: u8, class: u8) -> bool {
     CLASS[b as usize] & class != 0
 }
 
+/// Eight at a time without a branch between them: a short run costs no misprediction.
 #[inline(always)]
 fn run(bytes: &[u8], class: u8) -> usize {
-    let end = bytes.iter().position(|&b| !is(b, class)).unwrap_or(bytes.len());
+    let mut at = 0;
+    while let Some(eight) = bytes[at..].first_chunk::<8>() {
+        let mut outside = 0u64;
+        for (lane, &b) in eight.iter().enumerate() {
+            outside |= u64::from(!CLASS[b as usize] & class) << (8 * lane);
+        }
+        if outside != 0 {
+            at += (outside.trailing_zeros() / 8) as usize;
+            work::add(at);
+            return at;
+        }
+        at += 8;
+    }
+    let end = at + bytes[at..].iter().position(|&b| !is(b, class)).unwrap_or(bytes.len() - at);
     work::add(end);
     end
 }
@@ -190,9 +204,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn value_agrees_with_the_table_at_every_position() {
+    fn runs_agree_with_the_table_at_every_position() {
         for b in 0..=255 {
             for at in 0..24 {
+                let mut bytes = [b'a'; 24];
+                bytes[at] = b;
+                bytes[23] = 0;
+                for class in [TOKEN, TARGET, HOST] {
+                    let naive = bytes.iter().position(|&b| !is(b, class)).unwrap();
+                    assert_eq!(run(&bytes, class), naive, "byte {b:#x} at {at}");
+                }
                 let mut bytes = [0xe9; 24];
                 bytes[at] = b;
                 bytes[23] = 0;
