@@ -94,6 +94,8 @@ fn content_length() {
         ("CL 2^63", cl(" 9223372036854775808"), 413),
         ("CL 5 5", cl(" 5 5"), 400),
         ("CL 5;", cl(" 5;"), 400),
+        ("CL with the byte above 9", cl(" 1:"), 400),
+        ("CL with the byte below 0", cl(" 1/"), 400),
         ("CL 1e1", cl(" 1e1"), 400),
         ("CL 5.0", cl(" 5.0"), 400),
         ("CL 05", post("Content-Length: 05\r\n", "hello"), 200),
@@ -400,4 +402,56 @@ fn headers_by_name() {
     assert!(headers.has_token("accept", "C") && !headers.has_token("accept", "e"));
     let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["Host", "Accept", "X", "accept", "ACCEPT", "Accept"]);
+}
+
+#[test]
+fn a_decoder_that_is_used_wrongly_stays_in_its_body() {
+    let limits = Limits::default();
+    let mut body = Decoder::new(Body::Length(3), &limits).unwrap();
+    assert_eq!(body.remaining(), Some(3));
+    assert_eq!(body.next(b"abcd", &limits), Ok(Step::Data { skip: 0, len: 3 }));
+    assert_eq!(body.next(b"abcd", &limits), Ok(Step::Data { skip: 0, len: 3 }), "not taken yet");
+    body.consume(usize::MAX);
+    for _ in 0..2 {
+        assert_eq!(body.next(b"d", &limits), Ok(Step::End { skip: 0, trailers: 0..0 }));
+        body.consume(1);
+    }
+    assert_eq!((body.remaining(), body.is_end(), body.finish()), (Some(0), true, Ok(())));
+
+    let mut body = Decoder::new(Body::Chunked, &limits).unwrap();
+    assert_eq!(body.next(b"1", &limits), Ok(Step::More { skip: 1 }));
+    body.consume(1);
+    assert_eq!(body.next(b"0\r\nx", &limits), Ok(Step::Data { skip: 3, len: 1 }));
+    assert_eq!((body.remaining(), body.finish()), (None, Err(Malformed::Truncated)));
+
+    let none = Decoder::new(Body::None, &limits).unwrap();
+    assert!(none.is_end() && size_of::<Decoder>() <= 32 && size_of::<Progress>() <= 8);
+}
+
+#[test]
+fn zero_limits_refuse_and_do_not_hang() {
+    let zero = Limits {
+        head_bytes: 0,
+        target_bytes: 0,
+        headers: 0,
+        extension_bytes: 0,
+        trailer_bytes: 0,
+        body_bytes: 0,
+    };
+    let bytes = get("");
+    assert_eq!(check_with(Kind::Request, zero, bytes.as_bytes()), Err(Malformed::HeadTooLarge));
+    let limits = Limits { head_bytes: 99, ..zero };
+    assert_eq!(check_with(Kind::Request, limits, bytes.as_bytes()), Err(Malformed::TargetTooLong));
+    let limits = Limits { target_bytes: 1, ..limits };
+    assert_eq!(check_with(Kind::Request, limits, bytes.as_bytes()), Err(Malformed::TooManyHeaders));
+    let limits = Limits { headers: 2, ..limits };
+    assert!(check_with(Kind::Request, limits, bytes.as_bytes()).is_ok());
+    for (body, sin) in [
+        ("1\r\nx", Malformed::ContentTooLarge),
+        ("0;a\r\n", Malformed::ChunkExtensionsTooLarge),
+        ("0\r\n\r\n", Malformed::TrailersTooLarge),
+    ] {
+        let bytes = post("Transfer-Encoding: chunked\r\n", body);
+        assert_eq!(check_with(Kind::Request, limits, bytes.as_bytes()), Err(sin), "{body:?}");
+    }
 }
