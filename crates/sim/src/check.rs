@@ -4,7 +4,10 @@
 //! * A failure names its seed and the command that runs that seed alone.
 //! * Two runs of one seed that differ are a failure: something escaped the simulation.
 
+use crate::Sim;
+use loopwork_reactor::Loop;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The environment variable that names the one seed to run.
@@ -80,6 +83,22 @@ pub fn run_seeds(
         return Err(Failure { seed, why, replay: replay(seed) });
     }
     Ok(())
+}
+
+/// Turns a loop until its world is at rest ([`Sim::idle`]: no event, no timer is left), or until
+/// it is told to stop or holds nothing any more, as `Loop::run` does.
+///
+/// # Errors
+/// `TimedOut` after so many turns; what a turn itself fails with.
+pub fn run_to_rest(lp: &mut Loop<Sim>, turns: u64) -> io::Result<()> {
+    for _ in 0..turns {
+        // First: what was asked for since the last rest has not begun yet.
+        lp.turn(None)?;
+        if lp.world.idle() || lp.env.calls.stopping() || !lp.env.calls.alive() {
+            return Ok(());
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the world has not come to rest"))
 }
 
 fn message(panic: &(dyn std::any::Any + Send)) -> String {

@@ -91,7 +91,8 @@ impl Faults {
         const ZERO: RangeInclusive<Duration> = Duration::ZERO..=Duration::ZERO;
         Faults {
             latency: LATENCY..=LATENCY,
-            // A page-cache-friendly 64 KiB: small enough that a test of backpressure is short.
+            // What a TCP header can say without scaling (RFC 9293, 3.1), and small enough that a
+            // test of backpressure is short.
             window: 65_536..=65_536,
             split: 0,
             cut_read: 0,
@@ -127,7 +128,7 @@ impl Faults {
     pub const fn rough() -> Faults {
         Faults {
             latency: Duration::from_micros(10)..=Duration::from_millis(2),
-            // Small enough that a message takes several windows, not so small that it takes thousands.
+            // Small enough that a message takes several windows, not thousands of them.
             window: 64..=32_768,
             split: percent(20),
             cut_read: percent(25),

@@ -24,7 +24,9 @@ mod ports;
 mod segment;
 mod stream;
 
-pub use check::{Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds};
+pub use check::{
+    Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds, run_to_rest,
+};
 pub use datagram::{DATAGRAM_MAX, DATAGRAM_OVERHEAD, DATAGRAMS_IN_FLIGHT};
 pub use dice::{Choice, Decider, FromBytes, SplitMix};
 pub use faults::{ALWAYS, Faults, Rate, Stats, percent};
@@ -85,9 +87,9 @@ impl Sim {
     /// The last poll was to wait without end, and nothing was left that could happen: no event
     /// under way, no readiness owed. Only another thread's mail could still change that.
     ///
-    /// That poll returned at once with nothing, so a loop `while !lp.world.idle() { lp.turn(None) }`
-    /// runs a scenario until it rests. Whoever polls on gets an error after [`IDLE_POLLS`] of
-    /// them, so that a deadlock ends `Loop::run` and does not hang it.
+    /// That poll returned at once with nothing, so [`run_to_rest`] knows when a scenario has come
+    /// to its end, and a test that expected more can fail. Whoever polls on gets an error after
+    /// [`IDLE_POLLS`] of them, so that a deadlock ends `Loop::run` and does not hang it.
     #[must_use]
     pub fn idle(&self) -> bool {
         self.net.idle_polls > 0
@@ -148,6 +150,10 @@ impl Sim {
         }
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 fn input(id: Id) -> Ready {
     Ready { id, readable: true, writable: false, closed: false, gone: false }

@@ -5,7 +5,7 @@ mod support;
 
 use loopwork_reactor::{Cx, Driver, Id, Instant, ListenOptions, Loop, Mail, Ready, Streams, World};
 use loopwork_sim::{
-    Choice, Decider, Faults, FromBytes, IDLE_POLLS, POLL_COST, Sim, TraceHash, percent,
+    Choice, Decider, Faults, FromBytes, IDLE_POLLS, POLL_COST, Sim, TraceHash, percent, run_to_rest,
 };
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -89,6 +89,27 @@ fn a_loop_waits_an_hour_in_no_time() {
     lp.run().unwrap();
     assert!(wall.elapsed() < Duration::from_secs(5));
     assert!(lp.world.time() > Instant(3_600_000_000_000));
+}
+
+#[test]
+fn a_deadlocked_loop_ends_with_an_error() {
+    let mut lp = Loop::new(Sim::new(1));
+    lp.env.calls.hold();
+    assert_eq!(kind(lp.run()), ErrorKind::Deadlock);
+}
+
+#[test]
+fn a_loop_runs_to_rest_and_not_for_ever() {
+    fn again(env: &mut loopwork_reactor::Env) {
+        env.after(Duration::from_secs(1), again);
+    }
+    let mut lp = Loop::new(Sim::with_faults(1, Faults::none()));
+    lp.env.calls.hold();
+    lp.env.after(Duration::from_secs(9), |_| ());
+    run_to_rest(&mut lp, 100).unwrap();
+    assert!(lp.world.idle() && lp.world.time() > Instant(9_000_000_000));
+    again(&mut lp.env);
+    assert_eq!(kind(run_to_rest(&mut lp, 100)), ErrorKind::TimedOut);
 }
 
 #[test]
