@@ -148,8 +148,13 @@ impl<P: Protocol> Work<'_, P> {
             self.bufs.carry.extend_from_slice(&buffer[kept..kept + n]);
             self.show_carry(env);
         }
+        self.cap();
+    }
+
+    /// What is left over after a show has a cap, while the protocol still asks for more.
+    fn cap(&mut self) {
         if self.bufs.carry.len() > CARRY_MAX && !self.link.wish.paused && !self.over() {
-            self.link.wish.abort.get_or_insert(Close::Overrun);
+            self.fail(Close::Overrun);
         }
     }
 
@@ -243,15 +248,20 @@ impl<P: Protocol> Work<'_, P> {
             let drained = self.link.full && self.bufs.out.is_empty();
             if drained {
                 self.link.full = false;
-                cx.env.note(self.id, Trace::Drain);
-                self.call(cx.env, |p, c, io| p.on_drain(c, io));
+                // Who has ended or given up waits for no room.
+                if !self.link.wish.end && self.link.wish.abort.is_none() {
+                    cx.env.note(self.id, Trace::Drain);
+                    self.call(cx.env, |p, c, io| p.on_drain(c, io));
+                }
             }
             let reshow = std::mem::take(&mut self.link.wish.reshow) || drained;
             if !reshow || self.link.wish.abort.is_some() {
                 return false;
             }
-            if !self.bufs.carry.is_empty() && !self.link.wish.paused {
+            // While the output is over its mark nothing is shown: the drain shows it then.
+            if !self.bufs.carry.is_empty() && !self.link.wish.paused && !self.over() {
                 self.show_carry(cx.env);
+                self.cap();
             }
         }
         true
@@ -262,15 +272,16 @@ impl<P: Protocol> Work<'_, P> {
     pub(crate) fn settle<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
         let spent = !self.link.dialing && self.rounds(cx);
         let link = &mut *self.link;
+        // Before our end is sent: a connection that is given up must not look like a clean end.
+        if let Some(why) = link.wish.abort {
+            return Some(why);
+        }
         if link.wish.end && !link.fin && !link.dialing && !spent && self.bufs.out.is_empty() {
             link.fin = true;
             cx.env.note(self.id, Trace::Shutdown);
             if !link.broken && cx.world.shutdown(link.fd).is_err() {
                 (link.broken, link.readable, link.closed) = (true, true, true);
             }
-        }
-        if let Some(why) = link.wish.abort {
-            return Some(why);
         }
         if link.fin && link.eof {
             return Some(if link.broken { Close::Reset } else { Close::Finished });

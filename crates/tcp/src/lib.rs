@@ -116,7 +116,8 @@ pub trait Protocol: 'static {
     /// changed in place: they lie in the loop's read buffer.
     fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize;
 
-    /// The output has emptied after it had been [`Flow::Full`].
+    /// The output has emptied after it had been [`Flow::Full`]. Not called after [`Io::end`]:
+    /// then nothing more is to be written.
     fn on_drain(&mut self, _conn: &mut Self::Conn, _io: &mut Io<'_>) {}
 
     /// The peer ended its side: nothing more comes in. Ends ours too, unless a protocol that
