@@ -1,1 +1,45 @@
 //! The loopwork crates under one name: event loop, TCP, UDP, HTTP and WebSocket.
+//!
+//! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
+//! are on it, [`http`] is on `tcp`, [`ws`] on `http`. What every program needs stands at the root.
+//!
+//! Rules of this crate:
+//! * It adds nothing to the layers but names; [`resolve`] is the one function of its own.
+//! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
+//!
+//! A whole TCP echo server:
+//!
+//! ```no_run
+//! use loopwork::{Address, Env, Id, Loop, Os, tcp};
+//!
+//! struct Echo;
+//! impl tcp::Protocol for Echo {
+//!     type Conn = ();
+//!     fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+//!         Some(())
+//!     }
+//!     fn on_data(&mut self, _: &mut (), io: &mut tcp::Io<'_>, bytes: &mut [u8]) -> usize {
+//!         let _ = io.write(bytes);
+//!         bytes.len()
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let mut lp = Loop::new(Os::new()?);
+//! let (_, at) = tcp::listen(&mut lp, "127.0.0.1:0".parse().unwrap(), Echo)?;
+//! println!("listening on tcp://{at}");
+//! lp.run()
+//! # }
+//! ```
+
+mod name;
+
+pub use loopwork_http as http;
+pub use loopwork_reactor as reactor;
+pub use loopwork_tcp as tcp;
+pub use loopwork_udp as udp;
+pub use loopwork_ws as ws;
+
+pub use name::resolve;
+pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
+pub use tcp::{Close, Flow};
