@@ -123,8 +123,10 @@ impl<W: World> Loop<W> {
     /// When the poll itself fails.
     pub fn turn(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.poll(wait)?;
+        // Whoever spends its budget in this turn goes on in the next.
+        let again = self.env.calls.again.len();
         self.serve_ready();
-        self.serve_again();
+        self.serve_again(again);
         self.serve_timers();
         self.serve_mail();
         self.serve_wakes();
@@ -162,8 +164,8 @@ impl<W: World> Loop<W> {
     }
 
     /// Phase 3.
-    fn serve_again(&mut self) {
-        for _ in 0..self.env.calls.again.len() {
+    fn serve_again(&mut self, count: usize) {
+        for _ in 0..count {
             let Some(id) = self.env.calls.again.pop_front() else { break };
             self.driver(id.driver, |d, cx| d.on_again(cx, id));
         }

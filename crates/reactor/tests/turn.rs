@@ -173,6 +173,22 @@ fn what_a_phase_asks_of_itself_comes_in_the_next_turn() {
     }
 }
 
+/// Or a budget for each turn would be two.
+#[test]
+fn hostile_07_who_spends_its_budget_goes_on_in_the_next_turn() {
+    let (mut lp, _, id) = scribe("a", |env, id, what| {
+        if what == "ready" {
+            env.calls.again(id);
+        }
+    });
+    lp.world.next.push(ready(id(1)));
+    lp.turn(None).unwrap();
+    assert_eq!(taken(&mut lp), ["a ready 1#101"]);
+    lp.world.next.push(ready(id(2)));
+    lp.turn(None).unwrap();
+    assert_eq!(taken(&mut lp), ["a ready 2#102", "a again 1#101"], "behind the others");
+}
+
 #[test]
 fn wakes_of_earlier_phases_come_in_the_same_turn_and_once() {
     let (mut lp, _, id) = scribe("a", |env, id, what| {
