@@ -144,6 +144,10 @@ impl Drop for Os {
         for hook in self.watches.drain(..).flat_map(|w| w.hooks) {
             signal_hook::low_level::unregister(hook);
         }
+        // A Unix listener's path goes with it, however the loop ended.
+        for key in 0..self.entries.capacity() {
+            self.close(Fd(key as u32));
+        }
     }
 }
 
@@ -327,9 +331,10 @@ impl Streams for Os {
                 let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
                 socket.bind(&SockAddr::unix(path)?)?;
                 socket.listen(backlog)?;
+                let at = address(&socket.local_addr()?);
                 let listener = UnixListener::from_std(socket.into());
                 let kind = |l| Kind::UnixListener(l, path.clone());
-                Ok((self.seat(listener, id, Interest::READABLE, kind)?, at.clone()))
+                Ok((self.seat(listener, id, Interest::READABLE, kind)?, at))
             }
         }
     }
