@@ -31,8 +31,8 @@ pub(crate) struct Seat {
     /// What the test put aside.
     pub(crate) got: Vec<u8>,
     pub(crate) number: u64,
-    opened: bool,
-    ended: bool,
+    pub(crate) opened: bool,
+    pub(crate) ended: bool,
 }
 
 pub(crate) type Act = Box<dyn FnMut(&mut Seat, &mut Io<'_>, On<'_>) -> usize>;
