@@ -112,11 +112,11 @@ impl Refusal {
             _ => 400,
         }
     }
-}
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    /// A few words for the body of that answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Refusal::Method => "the method is not GET",
             Refusal::HttpVersion => "HTTP/1.1 is needed",
             Refusal::Host => "no Host",
@@ -126,7 +126,13 @@ impl fmt::Display for Refusal {
             Refusal::Version => "Sec-WebSocket-Version is not 13",
             Refusal::Body => "the request has a body",
             Refusal::Protocol => "Sec-WebSocket-Protocol is not a list of different tokens",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

@@ -1,0 +1,176 @@
+//! What an application says and is told.
+//!
+//! Rules of this file:
+//! * One trait for both roles: a message is a message, whoever dialed.
+//! * Whatever ends a connection, `on_close` says it, once, and takes its state.
+
+use crate::core::handshake::BadAnswer;
+use crate::core::{CloseCode, Limits, Violation};
+use crate::{Handshake, Socket};
+use loopwork_http::Offer;
+use loopwork_http::core::{Limits as HeadLimits, Malformed, Request, Response};
+use loopwork_http::tcp::Close;
+use loopwork_http::tcp::reactor::{Env, Id};
+use std::fmt;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+/// A message, whole and unmasked.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text, known to be UTF-8.
+    Text(&'a str),
+    /// Bytes. Those that came in may be changed in place: they lie in the loop's read buffer.
+    Binary(&'a mut [u8]),
+}
+
+/// What is done with WebSockets. `&mut self` is shared by all of them; `Conn` is the state of one.
+///
+/// Of the browser's and Node's events: `connection` and `open` are [`on_open`](App::on_open),
+/// `message` is [`on_message`](App::on_message), `ping` and `pong` are [`on_ping`](App::on_ping)
+/// and [`on_pong`](App::on_pong), `close` and `error` are [`on_close`](App::on_close), `upgrade`
+/// and `unexpected-response` of a client are [`on_answer`](App::on_answer).
+pub trait App: 'static {
+    /// The state of one WebSocket.
+    type Conn: 'static;
+
+    /// Server: whether a request for a WebSocket is for this application, before it is checked.
+    /// What is not goes to the HTTP application as any other request. By default all are.
+    fn wants(&mut self, _request: &Request<'_>) -> bool {
+        true
+    }
+
+    /// Server: a request for a WebSocket, found correct. The application looks at its path, its
+    /// headers and its `Origin` ([`same_origin`](crate::same_origin)), chooses a subprotocol, adds
+    /// headers, and accepts with the new connection's state, or refuses.
+    ///
+    /// Pages of any origin may ask, and browsers send their cookies along: who trusts cookies has
+    /// to look at the origin. The default passes the request on: for a client nobody asks.
+    fn on_request(&mut self, _: &Request<'_>, _: &mut Handshake<'_>) -> Offer<Self::Conn> {
+        Offer::Pass
+    }
+
+    /// Client: the server's answer to the handshake, whatever it is: with the subprotocol that it
+    /// chose, or what is wrong with it. Then comes `on_open`, or `on_close`.
+    fn on_answer(
+        &mut self,
+        _conn: &mut Self::Conn,
+        _env: &mut Env,
+        _answer: &Response<'_>,
+        _outcome: Result<Option<&str>, BadAnswer>,
+    ) {
+    }
+
+    /// The connection is a WebSocket now.
+    fn on_open(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>) {}
+
+    /// A message came. No further one is shown while the output is full or after
+    /// [`Socket::pause`].
+    fn on_message(&mut self, conn: &mut Self::Conn, socket: &mut Socket<'_>, message: Message<'_>);
+
+    /// A Ping came; its Pong goes out by itself.
+    fn on_ping(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>, _payload: &[u8]) {}
+
+    /// A Pong came, asked for or not.
+    fn on_pong(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>, _payload: &[u8]) {}
+
+    /// The output has emptied after it had been [`Full`](crate::tcp::Flow::Full).
+    fn on_drain(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>) {}
+
+    /// Someone woke this connection by its id. Before `on_open` and behind a Close wakes miss.
+    fn on_wake(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>) {}
+
+    /// It is over. Exactly once for each state: that of an accepted request, and that of a dial,
+    /// also of one that failed.
+    fn on_close(&mut self, _conn: Self::Conn, _id: Id, _env: &mut Env, _end: &End<'_>) {}
+}
+
+/// How a WebSocket ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End<'a> {
+    /// The code of the peer's Close; [`CloseCode::NO_STATUS`] if it had none, and
+    /// [`CloseCode::ABNORMAL`] if there was no Close (RFC 6455 §7.1.5).
+    pub code: CloseCode,
+    /// The reason in the peer's Close; may be empty.
+    pub reason: &'a str,
+    /// Both sides have sent a Close (RFC 6455 §7.1.4).
+    pub clean: bool,
+    /// What went wrong, when something did.
+    pub failure: Option<Failure>,
+}
+
+/// Why a WebSocket failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failure {
+    /// Client: no connection.
+    Connect(ErrorKind),
+    /// Client: the answer to the handshake is not one that opens a WebSocket.
+    Answer(BadAnswer),
+    /// Client: the answer to the handshake is not HTTP, or too long.
+    Malformed(Malformed),
+    /// Client: the handshake took longer than [`Config::handshake`].
+    Handshake,
+    /// The peer broke the protocol, or a limit.
+    Violation(Violation),
+    /// Nothing came within [`Config::idle`], nor in answer to the Ping within [`Config::pong`];
+    /// or the peer took nothing of our output for so long.
+    Silent,
+    /// The peer did not answer our Close within [`Config::close`].
+    Unanswered,
+    /// The peer ended the stream without a Close.
+    Truncated,
+    /// The stream broke, or was given up.
+    Stream(Close),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Connect(kind) => write!(f, "no connection: {kind}"),
+            Failure::Answer(why) => why.fmt(f),
+            Failure::Malformed(why) => write!(f, "the answer is not HTTP: {}", why.as_str()),
+            Failure::Handshake => f.write_str("the handshake took too long"),
+            Failure::Violation(violation) => violation.fmt(f),
+            Failure::Silent => f.write_str("the peer is silent"),
+            Failure::Unanswered => f.write_str("the peer did not answer the Close"),
+            Failure::Truncated => f.write_str("the stream ended without a Close"),
+            Failure::Stream(why) => why.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Limits and deadlines of WebSockets. [`Duration::MAX`] is no deadline.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Of messages.
+    pub limits: Limits,
+    /// Without a frame from the peer: then it is sent a Ping. 120 s: below the minutes after
+    /// which middleboxes forget a connection, and rare enough to cost nothing.
+    pub idle: Duration,
+    /// For a sign of life after that Ping: 10 s, several round trips and retransmissions.
+    pub pong: Duration,
+    /// For the peer's Close after ours, and for the end of the stream after both: 10 s.
+    pub close: Duration,
+    /// Client: from the connection to the end of the server's answer: 10 s. A server has HTTP's
+    /// own deadlines.
+    pub handshake: Duration,
+    /// Client: of the head of the server's answer.
+    pub head: HeadLimits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            limits: Limits::default(),
+            idle: Duration::from_secs(120),
+            pong: Duration::from_secs(10),
+            close: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            head: HeadLimits::default(),
+        }
+    }
+}

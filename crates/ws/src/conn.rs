@@ -1,0 +1,281 @@
+//! `Ws<A>`: the connection of either role, a protocol of streams.
+//!
+//! Rules of this file:
+//! * What a stage does with bytes, ends and deadlines is decided here, for both roles.
+//! * The peer's breach of the protocol is answered by a Close with its code; then our side ends,
+//!   what still comes is dropped, and the peer's end or a deadline closes.
+//! * A message costs one store for its deadline. What the deadline means follows from the stage.
+//! * While the output is full, or the application paused, no message is taken up: the stream
+//!   keeps the bytes and shows them again.
+
+use crate::core::close::{self, CloseFrame};
+use crate::core::frame::{self, MAX_CONTROL, Opcode};
+use crate::core::{self, CloseCode, Receiver, Role, Violation};
+use crate::socket::{Extra, Link, Stage, mask};
+use crate::{App, Config, End, Failure, Message, Socket};
+use loopwork_http::core::Fields;
+use loopwork_http::tcp::reactor::{Env, Id};
+use loopwork_http::tcp::{Close, Flow, Io, Protocol};
+
+/// Pongs in answer to one show of input; of the Pings beyond them only the newest is answered
+/// (RFC 6455 §5.5.3). More than any client sends at once that means well.
+const PONGS_AT_ONCE: u32 = 16;
+/// Within the deadline at least so many bytes of an unfinished message have to come: a slow line
+/// does it in a second, and who drips single bytes does not hold a connection.
+const PROGRESS: u32 = 1024;
+
+/// WebSockets: what HTTP hands connections over to (server), and what dials them
+/// ([`dial`](crate::dial), client).
+pub struct Ws<A> {
+    /// What is done with messages.
+    pub app: A,
+    /// Limits and deadlines.
+    pub config: Config,
+    pub(crate) fields: Fields,
+}
+
+/// The state of one WebSocket.
+pub struct Conn<C> {
+    pub(crate) receiver: Receiver,
+    pub(crate) link: Link,
+    pub(crate) app: C,
+}
+
+impl<A: App> Ws<A> {
+    /// WebSockets of this application, with the default limits and deadlines.
+    pub fn new(app: A) -> Self {
+        Ws { app, config: Config::default(), fields: Fields::new() }
+    }
+
+    /// Bytes of one WebSocket's state, without the application's.
+    pub const STATE: usize = size_of::<Conn<()>>();
+
+    /// The connection is a WebSocket: the application may speak.
+    pub(crate) fn open(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>) {
+        (c.link.stage, c.link.extra) = (Stage::Open, None);
+        self.listen_anew(&mut c.link, io);
+        self.app.on_open(&mut c.app, &mut Socket::new(io.reborrow(), &mut c.link, &self.config));
+    }
+
+    /// The peer is there: the deadline begins anew.
+    #[inline]
+    fn listen_anew(&self, link: &mut Link, io: &mut Io<'_>) {
+        link.pinged = false;
+        (link.received, link.sent) = (io.count.received as u32, io.count.sent as u32);
+        io.set_deadline(Some(io.env.now.after(self.config.idle)));
+    }
+
+    /// Bytes of frames; how many were used.
+    fn frames(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let Conn { receiver, link, app } = c;
+        let (mut used, mut pongs, mut heard) = (0, Pongs::default(), false);
+        while link.stage != Stage::Ended {
+            let open = link.stage == Stage::Open;
+            if open && (io.flow() == Flow::Full || io.paused()) {
+                receiver.release();
+                break;
+            }
+            let (n, message) = match receiver.next(&mut bytes[used..], &self.config.limits) {
+                Ok(next) => next,
+                Err(violation) => {
+                    used = bytes.len();
+                    pongs.settle(link, io);
+                    self.violated(link, io, violation);
+                    break;
+                }
+            };
+            used += n;
+            let Some(message) = message else { break };
+            heard = true;
+            let mut socket = Socket::new(io.reborrow(), link, &self.config);
+            match message {
+                core::Message::Close(frame) => {
+                    pongs.settle(link, io);
+                    self.closed(link, io, &frame);
+                }
+                _ if !open => {}
+                core::Message::Text(text) => {
+                    self.app.on_message(app, &mut socket, Message::Text(text));
+                }
+                core::Message::Binary(bytes) => {
+                    self.app.on_message(app, &mut socket, Message::Binary(bytes));
+                }
+                core::Message::Ping(payload) => {
+                    pongs.owe(&mut socket, payload);
+                    self.app.on_ping(app, &mut socket, payload);
+                }
+                core::Message::Pong(payload) => self.app.on_pong(app, &mut socket, payload),
+            }
+        }
+        pongs.settle(link, io);
+        match link.stage {
+            Stage::Ended => bytes.len(),
+            Stage::Open if heard => {
+                self.listen_anew(link, io);
+                used
+            }
+            _ => used,
+        }
+    }
+
+    /// The peer's Close came: ours goes out if it has not.
+    #[cold]
+    fn closed(&mut self, link: &mut Link, io: &mut Io<'_>, frame: &CloseFrame<'_>) {
+        link.code = frame.code;
+        if !frame.reason.is_empty() {
+            link.extra = Some(Box::new(Extra::Reason(frame.reason.into())));
+        }
+        if link.stage == Stage::Open {
+            let mask = mask(link.role, io.env);
+            close::encode(io.out.buffer(), frame.code, "", mask);
+        }
+        self.end(link, io);
+    }
+
+    /// RFC 6455 §7.1.7: the peer failed.
+    #[cold]
+    fn violated(&mut self, link: &mut Link, io: &mut Io<'_>, violation: Violation) {
+        link.fail(Failure::Violation(violation));
+        if link.stage == Stage::Open {
+            let mask = mask(link.role, io.env);
+            close::encode(io.out.buffer(), violation.code(), violation.as_str(), mask);
+        }
+        self.end(link, io);
+    }
+
+    /// No frame matters any more.
+    ///
+    /// > the server MUST close the TCP connection immediately; the client SHOULD wait for the
+    /// > server to close the connection [...] (§5.5.1)
+    fn end(&self, link: &mut Link, io: &mut Io<'_>) {
+        if link.role == Role::Server || link.failure.is_some() {
+            io.end();
+        }
+        link.stage = Stage::Ended;
+        io.resume();
+        io.set_deadline(Some(io.env.now.after(self.config.close)));
+    }
+
+    /// The deadline passed while messages may go both ways.
+    fn idle(&mut self, link: &mut Link, io: &mut Io<'_>) {
+        let (received, sent) = (io.count.received as u32, io.count.sent as u32);
+        let came = received.wrapping_sub(link.received);
+        let went = sent.wrapping_sub(link.sent);
+        let waiting = !io.out.buffer().is_empty();
+        // Who was not read cannot be called silent; but who reads nothing can.
+        let unheard = io.paused() || io.flow() == Flow::Full;
+        if came >= PROGRESS || (waiting && went > 0) || (unheard && !waiting) {
+            return self.listen_anew(link, io);
+        }
+        if link.pinged || waiting {
+            link.fail(Failure::Silent);
+            return io.abort(Close::TimedOut);
+        }
+        link.pinged = true;
+        let mask = mask(link.role, io.env);
+        frame::encode(io.out.buffer(), Opcode::Ping, &[], mask);
+        io.set_deadline(Some(io.env.now.after(self.config.pong)));
+    }
+}
+
+impl<A: App> Protocol for Ws<A> {
+    type Conn = Conn<A::Conn>;
+
+    fn on_open(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        self.ask(c, io);
+    }
+
+    #[inline]
+    fn on_data(&mut self, c: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let used = if c.link.stage == Stage::Opening { self.answer(c, io, bytes) } else { 0 };
+        if c.link.stage == Stage::Opening {
+            return used;
+        }
+        used + self.frames(c, io, &mut bytes[used..])
+    }
+
+    fn on_drain(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        if c.link.stage == Stage::Open {
+            let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+            self.app.on_drain(&mut c.app, &mut socket);
+        }
+    }
+
+    fn on_wake(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        if c.link.stage == Stage::Open {
+            let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+            self.app.on_wake(&mut c.app, &mut socket);
+        }
+    }
+
+    fn on_end(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        if c.link.stage != Stage::Ended {
+            c.link.fail(Failure::Truncated);
+            self.end(&mut c.link, io);
+        }
+        io.end();
+    }
+
+    fn on_timeout(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        match c.link.stage {
+            Stage::Open => return self.idle(&mut c.link, io),
+            Stage::Opening => c.link.fail(Failure::Handshake),
+            Stage::Closing => c.link.fail(Failure::Unanswered),
+            Stage::Ended => {}
+        }
+        io.abort(Close::TimedOut);
+    }
+
+    fn on_shutdown(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
+        if c.link.stage == Stage::Opening {
+            return io.abort(Close::Aborted);
+        }
+        let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+        socket.close(CloseCode::GOING_AWAY, "");
+    }
+
+    fn on_close(&mut self, c: Self::Conn, id: Id, env: &mut Env, why: Close) {
+        let Conn { link, app, .. } = c;
+        let clean = link.code != CloseCode::ABNORMAL && link.failure.is_none();
+        let failure = match (link.failure, why) {
+            (None, Close::Dial(kind)) => Some(Failure::Connect(kind)),
+            (None, _) if !clean => Some(Failure::Stream(why)),
+            (failure, _) => failure,
+        };
+        let reason = match link.extra.as_deref() {
+            Some(Extra::Reason(reason)) => reason,
+            _ => "",
+        };
+        self.app.on_close(app, id, env, &End { code: link.code, reason, clean, failure });
+    }
+}
+
+/// The Pongs of one show of input.
+#[derive(Default)]
+struct Pongs {
+    sent: u32,
+    newest: Option<([u8; MAX_CONTROL], u8)>,
+}
+
+impl Pongs {
+    fn owe(&mut self, socket: &mut Socket<'_>, payload: &[u8]) {
+        if self.sent < PONGS_AT_ONCE {
+            self.sent += 1;
+            // The loop looks at the flow before it takes up the next message.
+            let _ = socket.frame(Opcode::Pong, payload);
+        } else if let Some(payload) = payload.get(..payload.len().min(MAX_CONTROL)) {
+            let (bytes, len) = self.newest.insert(([0; MAX_CONTROL], payload.len() as u8));
+            bytes[..usize::from(*len)].copy_from_slice(payload);
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, link: &Link, io: &mut Io<'_>) {
+        if let Some((bytes, len)) = self.newest.take()
+            && link.stage == Stage::Open
+        {
+            let mask = mask(link.role, io.env);
+            frame::encode(io.out.buffer(), Opcode::Pong, &bytes[..usize::from(len)], mask);
+        }
+    }
+}
