@@ -81,3 +81,27 @@ pub(crate) fn lockstep(port: u16, conns: usize, rounds: u64) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Connections that do nothing, but for one echo on each.
+pub(crate) struct Idle(Vec<TcpStream>);
+
+impl Idle {
+    /// Opens them, and waits until the server has accepted the last.
+    pub(crate) fn open(port: u16, conns: usize) -> io::Result<Idle> {
+        let idle = Idle(connect(port, conns)?);
+        idle.echo_on(conns - 1)?;
+        Ok(idle)
+    }
+
+    /// One message on each and back.
+    pub(crate) fn echo(&self) -> io::Result<()> {
+        (0..self.0.len()).try_for_each(|i| self.echo_on(i))
+    }
+
+    fn echo_on(&self, i: usize) -> io::Result<()> {
+        let (mut stream, mut buffer) = (&self.0[i], [0; MESSAGE]);
+        stream.write_all(&message(i))?;
+        stream.read_exact(&mut buffer)?;
+        if buffer == message(i) { Ok(()) } else { Err(wrong()) }
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p loopwork-benches --bin versus -- tcp [--rounds 5] [--seconds 2]
+//! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! ```
 //!
 //! Rules:
@@ -21,6 +22,7 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
+const USAGE: &str = "usage: versus tcp [--rounds N] [--seconds N] | versus idle [--conns N]";
 const SERVERS: [&str; 2] = ["raw", "loopwork"];
 /// Connections of the exact counts; see `exact`.
 const EXACT_CONNS: usize = 32;
@@ -31,7 +33,8 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["server", name, core, exit_after] => serve(name, core, exit_after),
         ["tcp", ref rest @ ..] => tcp(rest),
-        _ => Err(io::Error::other("usage: versus tcp [--rounds N] [--seconds N]")),
+        ["idle", ref rest @ ..] => idle(rest),
+        _ => Err(io::Error::other(USAGE)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,6 +88,14 @@ impl Server {
         }
         let port = line.trim().parse().map_err(|_| io::Error::other("the server did not start"))?;
         Ok(Server { child, port })
+    }
+
+    /// Bytes of memory that are its own and in use.
+    fn resident(&self) -> io::Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("Anonymous:"));
+        let kib = line.and_then(|l| l.trim().split(' ').next()).and_then(|n| n.parse::<u64>().ok());
+        kib.map(|n| n * 1024).ok_or_else(|| io::Error::other("the kernel does not tell"))
     }
 
     /// Nanoseconds on a core so far.
@@ -160,6 +171,30 @@ fn tcp(args: &[&str]) -> io::Result<()> {
             }
             Err(e) => println!("| {name} | {instructions} | not counted: {e} | | | |"),
         }
+    }
+    Ok(())
+}
+
+/// Idle connections to one server process, then traffic on each of them: what one costs in memory.
+fn idle(args: &[&str]) -> io::Result<()> {
+    let conns = option(args, "--conns", 10_000)? as usize;
+    println!("{conns} idle connections, then one echo of {MESSAGE} B on each\n");
+    println!("| server | user memory/connection | after traffic | opened and echoed in |");
+    println!("|---|---|---|---|");
+    for name in SERVERS {
+        let server = Server::start(&[], name, 0)?;
+        // What the first connections bring into memory is there once, not for each.
+        let warm = load::Idle::open(server.port, 100)?;
+        warm.echo()?;
+        let before = server.resident()?;
+        let start = std::time::Instant::now();
+        let idle = load::Idle::open(server.port, conns)?;
+        let opened = server.resident()? - before;
+        idle.echo()?;
+        let took = start.elapsed();
+        let used = server.resident()? - before;
+        let each = |bytes: u64| bytes as f64 / conns as f64;
+        println!("| {name} | {:.0} B | {:.0} B | {took:.1?} |", each(opened), each(used));
     }
     Ok(())
 }
