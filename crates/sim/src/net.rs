@@ -214,18 +214,20 @@ impl Net {
         }
     }
 
+    /// Lets everything happen that is due, each at its own time: the network does not wait for a
+    /// process that lags.
     fn run_due(&mut self) {
-        while let Some(Reverse(next)) = self.events.peek() {
-            if next.at > self.now {
-                return;
-            }
-            let Some(Reverse(event)) = self.events.pop() else { return };
+        let until = self.now;
+        while self.events.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            let Some(Reverse(event)) = self.events.pop() else { break };
+            self.now = event.at;
             match event.what {
                 What::Poke(key) => self.mark(key),
                 What::Segment(segment) => self.arrive(segment),
                 What::Packet(packet) => self.deliver(packet),
             }
         }
+        self.now = until;
     }
 
     pub(crate) fn poll(

@@ -271,6 +271,11 @@ fn groups_reach_their_members_on_that_port() {
     send(&mut sim, a, to, b"fewer").unwrap();
     settle(&mut sim);
     assert_eq!(count(&mut sim), [1, 0, 0]);
+    sim.associate(b, at(1)).unwrap();
+    send(&mut sim, a, to, b"from a stranger").unwrap();
+    settle(&mut sim);
+    assert_eq!(count(&mut sim), [0, 0, 0]);
+    sim.set_datagram(c, DatagramOption::Join(group, any)).unwrap();
     sim.set_datagram(a, DatagramOption::MulticastLoop(false)).unwrap();
     send(&mut sim, a, to, b"nobody").unwrap();
     settle(&mut sim);

@@ -20,7 +20,8 @@ fn time_is_never_zero_never_stands_and_never_goes_back() {
     for n in 0..1000 {
         let now = sim.now();
         assert!(now > last);
-        last = now;
+        last = sim.now();
+        assert!(last > now, "no two stamps are equal, without a poll between them too");
         let until = if n % 2 == 0 { Instant(0) } else { now.after(Duration::from_millis(n)) };
         sim.poll(Some(until), &mut Vec::new()).unwrap();
     }
@@ -62,6 +63,21 @@ fn rough_polls_return_early_and_never_late() {
         early += u32::from(sim.time() < until);
     }
     assert!((50..150).contains(&early), "{early}");
+}
+
+#[test]
+fn a_process_that_lags_finds_more_at_once_and_is_not_late() {
+    let lag_time = Duration::from_secs(1)..=Duration::from_secs(1);
+    let mut sim = Sim::with_faults(1, Faults { lag: percent(100), lag_time, ..Faults::none() });
+    sim.connect(&tcp(9), None, id(2)).unwrap();
+    sim.poll(None, &mut Vec::new()).unwrap();
+    assert!(sim.time() >= Instant(1_000_000_000));
+    let until = sim.now().after(Duration::from_millis(10));
+    let (client, mut ready) = (sim.connect(&tcp(9), None, id(3)).unwrap(), Vec::new());
+    sim.poll(Some(until), &mut ready).unwrap();
+    assert_eq!(sim.time(), until, "it is late for the event, not for its own time");
+    assert!(told(&ready, id(3)).is_some());
+    sim.close(client);
 }
 
 #[test]
