@@ -188,7 +188,12 @@ impl<P: Protocol> Host<P> {
             let fd = listener.fd;
             let id = self.next_id(cx.env);
             match cx.world.accept(fd, id) {
-                Ok((fd, peer)) => self.welcome(cx, id, fd, &peer),
+                Ok((fd, peer)) => {
+                    self.welcome(cx, id, fd, &peer);
+                    if let Some(listener) = self.listener(listener_id) {
+                        listener.retry = RETRY_FIRST;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == ErrorKind::ConnectionAborted => {}
                 Err(e) => return self.accept_later(cx, listener_id, &e),
