@@ -43,3 +43,8 @@ pub use loopwork_ws as ws;
 pub use name::resolve;
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};
+
+/// The listing of the project's README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
