@@ -5,10 +5,11 @@
 //! * Ids are stable, so that a baseline of last year still compares.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use loopwork_benches::{BROWSER, Echo, Hello, MINIMAL, TECHEMPOWER, start};
+use loopwork_benches::{BROWSER, Echo, Hello, MINIMAL, TECHEMPOWER, WsEcho, start};
 use loopwork_http::Http;
 use loopwork_http::core::{Fields, Limits, Progress, parse_request};
 use loopwork_reactor::{Cx, Driver, Id, Instant, Loop, Os, Ready, Timers};
+use loopwork_ws::Ws;
 use loopwork_ws::core::{frame, mask, message};
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -157,5 +158,37 @@ fn round_trips(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, turn, timers, head, ws, round_trips);
+/// WebSocket messages over a real socket and back, one and sixteen at a time.
+fn ws_echo(c: &mut Criterion) {
+    const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let mut group = c.benchmark_group("ws/echo");
+    for together in [1, 16] {
+        let (mut lp, mut client) = start(Http::with_upgrade(Hello, Ws::new(WsEcho)));
+        let mut buffer = vec![0; 4096];
+        client.write_all(HANDSHAKE).expect("a write");
+        lp.turn(None).expect("a turn");
+        let n = client.read(&mut buffer).expect("a read");
+        assert!(buffer[..n].starts_with(b"HTTP/1.1 101 "));
+        let (mut masked, mut plain) = (Vec::new(), Vec::new());
+        for _ in 0..together {
+            let (text, key) = (frame::Opcode::Text, Some([1, 2, 3, 4]));
+            frame::encode(&mut masked, text, b"twenty bytes of text", key);
+            frame::encode(&mut plain, text, b"twenty bytes of text", None);
+        }
+        group.throughput(Throughput::Elements(together as u64));
+        group.bench_function(BenchmarkId::from_parameter(together), |b| {
+            b.iter(|| {
+                client.write_all(&masked).expect("a write");
+                lp.turn(None).expect("a turn");
+                let n = client.read(&mut buffer).expect("a read");
+                assert_eq!(buffer[..n], plain);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, turn, timers, head, ws, round_trips, ws_echo);
 criterion_main!(benches);

@@ -1,9 +1,10 @@
 //! What the benches share: the servers that are measured, and the requests that they are sent.
 
 use loopwork_http::core::Request;
-use loopwork_http::{Answer, App, Reply};
+use loopwork_http::{Answer, App, Offer, Reply};
 use loopwork_reactor::{Address, Env, Id, Loop, Os};
 use loopwork_tcp::{Io, Protocol, listen};
+use loopwork_ws::{Handshake, Message, Socket};
 use std::net::TcpStream;
 
 /// The least that a request can be.
@@ -58,6 +59,21 @@ impl App for Hello {
 
     fn on_request(&mut self, _: &Request<'_>, reply: Reply<'_>) -> Answer<()> {
         reply.send(200, &[("Content-Type", "text/plain")], b"Hello, World!")
+    }
+}
+
+/// Echoes WebSocket messages.
+pub struct WsEcho;
+
+impl loopwork_ws::App for WsEcho {
+    type Conn = ();
+
+    fn on_request(&mut self, _: &Request<'_>, _: &mut Handshake<'_>) -> Offer<()> {
+        Offer::Accept(())
+    }
+
+    fn on_message(&mut self, _: &mut (), socket: &mut Socket<'_>, message: Message<'_>) {
+        let _ = socket.send(&message);
     }
 }
 
