@@ -1,11 +1,10 @@
 //! The `Date` of responses, formatted once a second.
 //!
-//! Rule: the time comes from the environment; nothing here asks a clock.
+//! Rule: the time is an argument; nothing here asks a clock.
 
 use httpdate::HttpDate;
-use loopwork_tcp::reactor::Env;
 use std::io::Write;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// `IMF-fixdate = day-name "," SP date1 SP time-of-day SP GMT` (RFC 9110 §5.6.7): 29 bytes.
 const LENGTH: usize = 29;
@@ -23,8 +22,7 @@ impl Default for Date {
 
 impl Date {
     #[inline]
-    pub(crate) fn get(&mut self, env: &Env) -> &[u8] {
-        let now = env.unix_time();
+    pub(crate) fn get(&mut self, now: Duration) -> &[u8] {
         if now.as_secs() != self.second {
             self.second = now.as_secs();
             // A year beyond 9999 does not fit; such a date stays blank, which no one will see.

@@ -9,8 +9,9 @@
 use crate::core::encode::{self, Connection, ResponseHead};
 use crate::core::{Body, Invalid};
 use crate::date::Date;
-use loopwork_tcp::reactor::{Env, Id};
+use loopwork_tcp::reactor::{Env, Id, Trace};
 use loopwork_tcp::{Close, Flow, Io, Out, Wishes};
+use std::time::Duration;
 
 /// An unread request body up to here is read and dropped, so that the connection lives on; a
 /// longer one costs more than a new connection would.
@@ -53,6 +54,9 @@ pub struct Sink<'a> {
     pub(crate) out: Out<'a>,
     pub(crate) sending: &'a mut Sending,
     pub(crate) wish: &'a mut Wishes,
+    date: &'a mut Date,
+    /// The time of day.
+    now: Duration,
 }
 
 impl Sink<'_> {
@@ -71,6 +75,66 @@ impl Sink<'_> {
     /// Whether more should be written. [`Flow::Full`]: wait for `on_more`.
     pub fn flow(&self) -> Flow {
         self.out.flow()
+    }
+
+    /// Writes the head. With [`Body::Length`] the response is complete when so many bytes were
+    /// written, with [`Body::Chunked`] at [`Sink::finish`]; a client of HTTP/1.0 is sent chunked
+    /// bodies without chunks, ended by the close. [`Body::None`] is an empty body, but in the
+    /// answer to HEAD and in a 304, which have none: there it says nothing of a length.
+    ///
+    /// # Errors
+    /// What cannot be sent: a status outside of 200 to 999, a header name or value with bytes
+    /// that it may not have, a framing header, a body in a 204. Nothing was written then.
+    ///
+    /// # Panics
+    /// When there was a head already.
+    pub fn head<I, N, V>(&mut self, status: u16, headers: I, body: Body) -> Result<(), Invalid>
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let sending = &mut *self.sending;
+        assert!(sending.phase == Phase::Head, "one head per response");
+        if status < 200 {
+            return Err(Invalid::Status);
+        }
+        // RFC 9110 §10.1.1: a final status of refusal makes the client keep its body, or not;
+        // the connection cannot be used on. Otherwise the body is wanted, and asked for.
+        let ask = sending.expect && status < 400;
+        let close = sending.close || (sending.expect && !ask);
+        sending.head_only |= matches!(status, 204 | 304);
+        let body = match body {
+            Body::Chunked if sending.old => Body::UntilClose,
+            Body::None if !sending.head_only => Body::Length(0),
+            body => body,
+        };
+        let connection = match (close || body == Body::UntilClose, sending.old) {
+            (true, _) => Connection::Close,
+            (false, true) => Connection::KeepAlive,
+            (false, false) => Connection::Implicit,
+        };
+        let date = Some(self.date.get(self.now));
+        let head = ResponseHead { status, reason: None, body, connection, date };
+        let out = self.out.buffer();
+        let before = out.len();
+        if ask {
+            out.extend_from_slice(encode::CONTINUE);
+        }
+        if let Err(why) = encode::response_head(out, &head, headers) {
+            out.truncate(before);
+            return Err(why);
+        }
+        sending.expect = false;
+        sending.close = close || body == Body::UntilClose;
+        sending.phase = match body {
+            _ if sending.head_only => Phase::Done,
+            Body::None | Body::Length(0) => Phase::Done,
+            Body::Length(n) => Phase::Length(n),
+            Body::Chunked => Phase::Chunked,
+            Body::UntilClose => Phase::UntilClose,
+        };
+        Ok(())
     }
 
     /// Appends to the body. With a length, the response is complete when so many bytes were
@@ -124,7 +188,11 @@ impl Sink<'_> {
         match self.sending.phase {
             Phase::Head => panic!("the end of a body before its head"),
             Phase::Chunked => encode::last_chunk(self.out.buffer(), trailers)?,
-            Phase::Length(_) => give_up(self.wish),
+            // The phase stays: it was not answered.
+            Phase::Length(_) => {
+                give_up(self.wish);
+                return Ok(());
+            }
             Phase::UntilClose | Phase::Done => {}
         }
         self.sending.phase = Phase::Done;
@@ -148,7 +216,6 @@ pub struct Reply<'a> {
     uploaded: bool,
     /// How much of it is still to come, if that was said.
     remaining: Option<u64>,
-    date: &'a mut Date,
 }
 
 impl<'a> Reply<'a> {
@@ -158,41 +225,47 @@ impl<'a> Reply<'a> {
         date: &'a mut Date,
         remaining: Option<u64>,
     ) -> Self {
-        let body = Sink { out: io.out, sending, wish: io.wish };
+        let now = io.env.unix_time();
+        let body = Sink { out: io.out, sending, wish: io.wish, date, now };
         let uploaded = remaining == Some(0);
-        Reply { id: io.id, body, env: io.env, uploaded, remaining, date }
+        Reply { id: io.id, body, env: io.env, uploaded, remaining }
     }
 
-    /// Answers at once, with a body that is there.
+    /// Answers at once, with a body that is there; see [`Reply::answer`].
+    pub fn send<X>(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer<X> {
+        self.answer(status, headers, body);
+        Answer(None)
+    }
+
+    /// The whole response, from any callback. In the answer to HEAD, and in a 204 or 304, the
+    /// body is not sent. Where more of the request's body is to come than is worth reading, this
+    /// is the connection's last response.
     ///
     /// A header that cannot be sent (a line end in it, say) is answered with 500 in its place,
     /// and told to the tracer; [`Reply::head`] says it as an error.
-    pub fn send<X>(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer<X> {
+    ///
+    /// # Panics
+    /// When there was a head already.
+    pub fn answer(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let sink = &mut self.body;
         // Nobody will read what is still to come: a client that waits for 100 gets this instead,
         // and a long body costs more than the connection.
-        let short = self.remaining.is_some_and(|n| n <= DRAIN_MAX) && !self.body.sending.expect;
-        self.body.sending.close |= !short;
-        self.body.sending.expect = false;
+        let short = self.remaining.is_some_and(|n| n <= DRAIN_MAX) && !sink.sending.expect;
+        sink.sending.close |= !short;
+        sink.sending.expect = false;
         let length = match status {
-            100..=199 | 204 | 304 => Body::None,
+            204 | 304 => Body::None,
             _ => Body::Length(body.len() as u64),
         };
-        match self.head(status, headers.iter().copied(), length) {
-            Ok(()) if length != Body::None => drop(self.body.write(body)),
-            Ok(()) => {}
-            Err(why) => return self.refuse(why),
+        if sink.head(status, headers.iter().copied(), length).is_ok() {
+            let _ = sink.write(body);
+            return;
         }
-        Answer(None)
-    }
-
-    fn refuse<X>(mut self, _why: Invalid) -> Answer<X> {
-        let say = loopwork_tcp::reactor::Trace::Say("the application gave an invalid head");
+        let say = Trace::Say("the application gave an invalid head");
         self.env.note(self.id, say);
-        let none = encode::NO_HEADERS;
-        if self.head(500, none, Body::Length(0)).is_err() {
-            give_up(self.body.wish);
+        if sink.head(500, encode::NO_HEADERS, Body::Length(0)).is_err() {
+            give_up(sink.wish);
         }
-        Answer(None)
     }
 
     /// Answers later: `exchange` is kept, and given back to the callbacks of this request.
@@ -200,57 +273,20 @@ impl<'a> Reply<'a> {
         Answer(Some(exchange))
     }
 
-    /// Writes the head; the body goes to [`Reply::body`]. With [`Body::Chunked`] it ends at
-    /// [`Sink::finish`]; a client of HTTP/1.0 is sent it without chunks, ended by the close.
+    /// As [`Sink::head`], of [`Reply::body`].
     ///
     /// # Errors
-    /// What cannot be sent: a status outside of 200 to 999, a header name or value with bytes
-    /// that it may not have, a framing header, a body in a 204. Nothing was written then.
+    /// See there.
     ///
     /// # Panics
-    /// When there was a head already.
+    /// See there.
     pub fn head<I, N, V>(&mut self, status: u16, headers: I, body: Body) -> Result<(), Invalid>
     where
         I: IntoIterator<Item = (N, V)>,
         N: AsRef<[u8]>,
         V: AsRef<[u8]>,
     {
-        let sending = &mut *self.body.sending;
-        assert!(sending.phase == Phase::Head, "one head per response");
-        if status < 200 {
-            return Err(Invalid::Status);
-        }
-        // RFC 9110 §10.1.1: a final status of refusal makes the client keep its body, or not;
-        // the connection cannot be used on. Otherwise the body is wanted, and asked for.
-        let ask = sending.expect && status < 400;
-        let close = sending.close || (sending.expect && !ask);
-        let body = if body == Body::Chunked && sending.old { Body::UntilClose } else { body };
-        let connection = match (close || body == Body::UntilClose, sending.old) {
-            (true, _) => Connection::Close,
-            (false, true) => Connection::KeepAlive,
-            (false, false) => Connection::Implicit,
-        };
-        let date = Some(self.date.get(self.env));
-        let head = ResponseHead { status, reason: None, body, connection, date };
-        let out = self.body.out.buffer();
-        let before = out.len();
-        if ask {
-            out.extend_from_slice(encode::CONTINUE);
-        }
-        if let Err(why) = encode::response_head(out, &head, headers) {
-            out.truncate(before);
-            return Err(why);
-        }
-        sending.expect = false;
-        sending.close = close || body == Body::UntilClose;
-        sending.phase = match body {
-            _ if sending.head_only => Phase::Done,
-            Body::None | Body::Length(0) => Phase::Done,
-            Body::Length(n) => Phase::Length(n),
-            Body::Chunked => Phase::Chunked,
-            Body::UntilClose => Phase::UntilClose,
-        };
-        Ok(())
+        self.body.head(status, headers, body)
     }
 
     /// Sends an interim response (102, 103) before the head (RFC 9110 §15.2). A client of
@@ -298,8 +334,13 @@ impl<'a> Reply<'a> {
 
     /// Shows the request's body again. Requests behind it wait for the answer in any case.
     pub fn resume(&mut self) {
-        if !self.uploaded {
-            self.body.wish.resume();
+        if self.uploaded {
+            return;
+        }
+        self.body.wish.resume();
+        if std::mem::take(&mut self.body.sending.expect) {
+            // Now the body is wanted: the client may send it.
+            self.body.out.buffer().extend_from_slice(encode::CONTINUE);
         }
     }
 

@@ -234,15 +234,20 @@ impl<A: App, U: Upgrade> Http<A, U> {
             }
         };
         *used += n;
-        match self.next.offer(&request, io) {
-            Offer::Pass => {}
-            Offer::Accept(c) => {
-                *conn = Conn::Upgraded(c);
-                return true;
-            }
-            Offer::Refuse(status, headers, text) => {
-                self.refuse(s, io, status, headers, text);
-                return true;
+        // A request is received whole before its protocol changes (RFC 9110 §7.8): with a body it
+        // is not offered. The deadline was HTTP's, and is not the next protocol's.
+        if matches!(framing.body, Body::None | Body::Length(0)) {
+            io.set_deadline(None);
+            match self.next.offer(&request, io) {
+                Offer::Pass => {}
+                Offer::Accept(c) => {
+                    *conn = Conn::Upgraded(c);
+                    return true;
+                }
+                Offer::Refuse(status, headers, text) => {
+                    self.refuse(s, io, status, headers, text);
+                    return true;
+                }
             }
         }
         s.decoder = match Decoder::new(framing.body, limits) {
@@ -293,6 +298,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
             }
             Ok(Step::Data { skip, len }) => {
                 let data = &bytes[skip..skip + len];
+                // It did not wait for the 100, so it needs none (RFC 9110 §10.1.1).
+                s.sending.expect = false;
                 let taken = match &mut s.x {
                     Some(x) => {
                         let (sending, date) = (&mut s.sending, &mut self.date);
@@ -309,7 +316,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 if taken < len {
                     io.pause();
                 }
-                !io.paused()
+                true
             }
             Ok(Step::End { skip, trailers }) => {
                 *used += skip;
@@ -342,7 +349,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
     /// After any step: is the exchange over? Then the connection goes on to the next, or ends.
     fn after(&mut self, conn: &mut Conn<A::Exchange, U::Conn>, io: &mut Io<'_>) {
         let Conn::Http(s) = conn else { return };
-        if s.stage != Stage::Exchange || s.sending.phase != Phase::Done {
+        let aborting = io.wish.aborting().is_some();
+        if s.stage != Stage::Exchange || s.sending.phase != Phase::Done || aborting {
             return;
         }
         if let Some(x) = s.x.take() {
@@ -357,7 +365,10 @@ impl<A: App, U: Upgrade> Http<A, U> {
         } else if s.ended {
             s.stage = Stage::Head;
             s.sent = io.count.sent;
-            io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+            // Who is slow to read has the time for that first, and is idle from the drain on.
+            let full = io.flow() == Flow::Full;
+            let wait = if full { self.config.write_timeout } else { self.config.keep_alive };
+            io.set_deadline(Some(io.env.now.after(wait)));
             io.resume();
         }
     }
@@ -365,9 +376,12 @@ impl<A: App, U: Upgrade> Http<A, U> {
     /// Our side ends; what still comes is dropped, until the peer ends too.
     fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
         s.stage = Stage::Linger;
+        s.sent = io.count.sent;
         io.end();
         io.resume();
-        io.set_deadline(Some(io.env.now.after(self.config.linger)));
+        let full = io.flow() == Flow::Full;
+        let wait = if full { self.config.write_timeout } else { self.config.linger };
+        io.set_deadline(Some(io.env.now.after(wait)));
     }
 
     fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) {
@@ -384,13 +398,16 @@ impl<A: App, U: Upgrade> Http<A, U> {
         headers: &[(&str, &str)],
         text: &str,
     ) {
-        if s.stage == Stage::Exchange && s.sending.phase != Phase::Head {
+        match (s.stage, s.sending.phase) {
+            // It has its answer; what was wrong came behind it.
+            (Stage::Exchange, Phase::Done) => return self.linger(s, io),
+            (Stage::Exchange, Phase::Head) | (Stage::Head | Stage::Linger, _) => {}
             // A part of the answer is out: only a cut tells the client.
-            return io.abort(Close::Aborted);
+            (Stage::Exchange, _) => return io.abort(Close::Aborted),
         }
         let line = if text.ends_with('\n') { "" } else { "\n" };
         let body = Body::Length((text.len() + line.len()) as u64);
-        let date = Some(self.date.get(io.env));
+        let date = Some(self.date.get(io.env.unix_time()));
         let head = ResponseHead { status, reason: None, body, connection: Connection::Close, date };
         let plain = [("Content-Type", "text/plain; charset=utf-8")];
         let headers = headers.iter().chain(&plain).copied();
@@ -424,7 +441,12 @@ impl<A: App, U: Upgrade> Http<A, U> {
         let unsent = !io.out.buffer().is_empty();
         let reads = io.count.sent != std::mem::replace(&mut s.sent, io.count.sent);
         match s.stage {
-            Stage::Linger => io.abort(Close::TimedOut),
+            // It has its time as long as it reads on; what the kernel took, the kernel delivers.
+            Stage::Linger if unsent && reads => {
+                io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
+            }
+            Stage::Linger if unsent => io.abort(Close::TimedOut),
+            Stage::Linger => io.abort(Close::Finished),
             Stage::Exchange if !s.ended => self.refuse(s, io, 408, &[], "the body took too long"),
             Stage::Head if !s.progress.is_idle() => {
                 self.refuse(s, io, 408, &[], "the head took too long");
@@ -462,11 +484,18 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
     fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         while let Conn::Http(s) = conn {
+            if io.wish.aborting().is_some() {
+                return used;
+            }
             let rest = &bytes[used..];
             let go_on = match s.stage {
                 Stage::Linger => return bytes.len(),
                 Stage::Head => self.head(conn, io, rest, &mut used),
-                Stage::Exchange if !s.ended => self.body(conn, io, rest, &mut used),
+                // The end of a body is told to who paused it, too: no byte may be left that
+                // would bring it later.
+                Stage::Exchange if !s.ended && (!io.paused() || s.decoder.is_end()) => {
+                    self.body(conn, io, rest, &mut used)
+                }
                 Stage::Exchange => {
                     io.pause();
                     return used;
@@ -485,6 +514,10 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
     fn on_drain(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         match conn {
             Conn::Upgraded(c) => self.next.on_drain(c, io),
+            Conn::Http(s) if s.stage == Stage::Head && s.progress.is_idle() => {
+                // What was slow to go has gone: it is idle from here on.
+                io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+            }
             Conn::Http(_) => self.more(conn, io),
         }
     }
@@ -501,7 +534,9 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
             Conn::Upgraded(c) => self.next.on_end(c, io),
             // The request is whole and its answer is owed: who half-closes may still read.
             Conn::Http(s) if s.stage == Stage::Exchange && s.ended => s.last = true,
-            Conn::Http(s) if s.stage == Stage::Exchange => io.abort(Close::Aborted),
+            Conn::Http(s) if s.stage == Stage::Exchange && s.sending.phase != Phase::Done => {
+                io.abort(Close::Aborted);
+            }
             Conn::Http(_) => io.end(),
         }
     }

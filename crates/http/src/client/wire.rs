@@ -66,6 +66,10 @@ impl WireConn {
 impl Wire {
     /// Takes a waiting exchange if it is free; sends what there is to send; reads if it may.
     fn pump(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
+        if io.ending() {
+            // A wake from before; nothing more goes out here.
+            return;
+        }
         let pool = io.env.shared.get(self.pool);
         if c.stage == Stage::Free {
             let Some(x) = Wire::take(pool, c) else {
@@ -190,7 +194,8 @@ impl Wire {
                 if flow == Flow::Full {
                     io.pause();
                 }
-                Ok(flow == Flow::Open)
+                // The end needs no byte that would bring it later: it is looked for at once.
+                Ok(flow == Flow::Open || c.decoder.is_end())
             }
             Step::End { skip, .. } => {
                 *used += skip;
@@ -210,6 +215,7 @@ impl Wire {
         x.wire = None;
         io.env.calls.wake(x.owner);
         (c.at, c.stage, c.used) = (None, Stage::Free, true);
+        io.resume();
         if keep && !io.wish.ending() {
             self.pump(c, io);
         } else if c.upload == Upload::Done && clean {
@@ -288,13 +294,22 @@ impl Protocol for Wire {
     }
 
     fn on_end(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
-        io.end();
-        if c.stage == Stage::Body && c.decoder.finish().is_ok() {
-            self.complete(c, io, true);
+        match c.stage {
+            Stage::Free => io.end(),
+            Stage::Body if c.decoder.finish().is_ok() => {
+                io.end();
+                self.complete(c, io, true);
+            }
+            // No answer will come, or no more of it: what is still to be sent is not wanted.
+            Stage::Head | Stage::Body => io.abort(Close::Aborted),
         }
     }
 
     fn on_timeout(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
+        if c.stage == Stage::Free {
+            // Kept for long enough: a close, and no reset.
+            return io.abort(Close::Finished);
+        }
         self.fail(c, io.env, Failure::TimedOut);
         io.abort(Close::TimedOut);
     }
