@@ -157,10 +157,12 @@ impl<W: World> Loop<W> {
 
     /// Phase 2.
     fn serve_ready(&mut self) {
-        for at in 0..self.ready.len() {
-            let ready = self.ready[at];
-            self.driver(ready.id.driver, |d, cx| d.on_ready(cx, ready));
+        // Out of `self` for the length of the phase: nobody adds to it meanwhile.
+        let ready = std::mem::take(&mut self.ready);
+        for r in &ready {
+            self.driver(r.id.driver, |d, cx| d.on_ready(cx, *r));
         }
+        self.ready = ready;
     }
 
     /// Phase 3.

@@ -41,6 +41,16 @@ impl Bufs {
     fn pending(&self) -> usize {
         self.out.len() - self.sent
     }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.out.capacity() + self.carry.capacity()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.out.clear();
+        self.carry.clear();
+        self.sent = 0;
+    }
 }
 
 /// A connection but for its protocol's state.
@@ -191,6 +201,9 @@ impl<P: Protocol> Work<'_, P> {
                     self.link.count.received += n as u64;
                     cx.env.note(self.id, Trace::Read(n as u32));
                     self.feed(cx.env, cx.buffer, kept, n);
+                    if !self.link.readable {
+                        return;
+                    }
                 }
                 Err(e) if e.kind() == WouldBlock => self.link.readable = false,
                 Err(e) if e.kind() == TimedOut => return self.fail(Close::TimedOut),

@@ -145,16 +145,13 @@ impl<P: Protocol> Host<P> {
         }
     }
 
-    #[inline]
+    /// Keeps the buffers of a connection that has no use for them now.
+    #[inline(always)]
     fn spare(&mut self, mut bufs: Box<Bufs>) {
-        if self.spare.len() < SPARE {
-            for buf in [&mut bufs.out, &mut bufs.carry] {
-                buf.clear();
-                if buf.capacity() > SPARE_MAX {
-                    *buf = Vec::new();
-                }
-            }
-            bufs.sent = 0;
+        if !bufs.is_empty() {
+            bufs.clear();
+        }
+        if bufs.capacity() <= SPARE_MAX && self.spare.len() < SPARE {
             self.spare.push(bufs);
         }
     }
