@@ -103,7 +103,9 @@ impl Link {
     }
 
     fn may_read(&self) -> bool {
-        self.readable && !self.eof && !self.full && !self.wish.paused && self.wish.abort.is_none()
+        let full = self.full && !self.wish.read_when_full;
+        let wanted = !full && !self.wish.paused && self.wish.abort.is_none();
+        self.readable && wanted && !self.eof && !self.dialing
     }
 }
 
@@ -176,9 +178,10 @@ impl<P: Protocol> Work<'_, P> {
         self.bufs.carry = carry;
     }
 
-    /// The output is above its mark, or was and has not emptied.
+    /// The output is above its mark, or was and has not emptied, and so nothing is shown.
     fn over(&self) -> bool {
-        self.link.full || self.bufs.pending() > HIGH_WATER
+        let full = self.link.full || self.bufs.pending() > HIGH_WATER;
+        full && !self.link.wish.read_when_full
     }
 
     /// Reads until dry, stopped, or out of budget.

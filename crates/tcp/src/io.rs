@@ -52,6 +52,7 @@ pub struct Wishes {
     pub(crate) paused: bool,
     pub(crate) end: bool,
     pub(crate) reshow: bool,
+    pub(crate) read_when_full: bool,
 }
 
 /// Bytes of a connection so far.
@@ -122,6 +123,13 @@ impl<'a> Io<'a> {
     #[must_use]
     pub fn paused(&self) -> bool {
         self.wish.paused
+    }
+
+    /// Reads on, or not, although the output is full; off at first. For who bounds its output by
+    /// itself and streams both ways at once: two peers that both stop reading while they are full
+    /// wait for each other for ever. An answerer leaves it off, or its peer makes it grow.
+    pub fn read_when_full(&mut self, on: bool) {
+        self.wish.read_when_full = on;
     }
 
     /// `on_timeout` at this time; replaces the deadline before, `None` removes it. A store: the
@@ -205,6 +213,12 @@ impl Wishes {
     #[must_use]
     pub fn paused(&self) -> bool {
         self.paused
+    }
+
+    /// For a protocol around a protocol: whether the inner one reads although it is full.
+    #[must_use]
+    pub fn reads_when_full(&self) -> bool {
+        self.read_when_full
     }
 
     /// For a protocol around a protocol: the inner deadline.

@@ -87,7 +87,8 @@ pub enum Flow {
     /// More may come.
     Open,
     /// The output is above its high-water mark. What was written is kept and will go out; nothing
-    /// is read from this connection until it has, and then [`Protocol::on_drain`] is called.
+    /// is read from this connection until it has (but see [`Io::read_when_full`]), and then
+    /// [`Protocol::on_drain`] is called.
     Full,
 }
 
