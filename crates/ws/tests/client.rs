@@ -124,7 +124,8 @@ fn hostile_66_answers_that_open_nothing() {
 
 #[test]
 fn hostile_66_heads_without_end_and_without_sense() {
-    let table: [(&[u8], fn(&Failure) -> bool); 4] = [
+    type Check = fn(&Failure) -> bool;
+    let table: [(&[u8], Check); 4] = [
         (b"HTTP/1.1 101 X\r\nX-Long: ", |f| matches!(f, Failure::Malformed(_))),
         (b"SSH-2.0-OpenSSH_9.9\r\n\r\n", |f| matches!(f, Failure::Malformed(_))),
         (b"HTTP/1.1 101 X\r\n", |f| matches!(f, Failure::Truncated)),
