@@ -31,6 +31,7 @@ pub(crate) struct Seat {
     /// What the test put aside.
     pub(crate) got: Vec<u8>,
     pub(crate) number: u64,
+    pub(crate) size: u64,
     pub(crate) opened: bool,
     pub(crate) ended: bool,
 }

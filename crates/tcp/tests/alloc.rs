@@ -1,0 +1,101 @@
+//! In steady state a message allocates nothing: counted by the allocator of this test binary,
+//! which therefore holds one test.
+#![allow(unsafe_code)]
+
+use loopwork_reactor::{Address, Env, Id, Loop, Os};
+use loopwork_tcp::{Io, Protocol, listen};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call goes to the system's allocator as it came; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on unchanged.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promises are passed on unchanged.
+        unsafe { System.dealloc(at, layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's promises are passed on unchanged.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Echoes whole messages of eight bytes, so that cut ones pass through the carry; each moves a
+/// deadline and wakes its own connection.
+struct Echo;
+
+impl Protocol for Echo {
+    type Conn = u64;
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<u64> {
+        Some(0)
+    }
+    fn on_data(&mut self, count: &mut u64, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let whole = bytes.len() / 8 * 8;
+        let _ = io.write(&bytes[..whole]);
+        *count += 1;
+        io.set_deadline(Some(io.env.now.after(Duration::from_secs(60))));
+        io.env.wake(io.id);
+        whole
+    }
+}
+
+fn rounds(lp: &mut Loop<Os>, peers: &mut [TcpStream], count: usize, message: &[u8]) {
+    let mut back = vec![0; message.len()];
+    for _ in 0..count {
+        for (n, peer) in peers.iter_mut().enumerate() {
+            // The peers are out of step: some messages are cut in the middle.
+            let (first, rest) = message.split_at(if n % 2 == 0 { 3 } else { message.len() });
+            peer.write_all(first).expect("it goes out");
+            lp.turn(Some(Duration::ZERO)).expect("a turn");
+            peer.write_all(rest).expect("it goes out");
+        }
+        for peer in peers.iter_mut() {
+            let mut got = 0;
+            while got < back.len() {
+                lp.turn(Some(Duration::ZERO)).expect("a turn");
+                got += peer.read(&mut back[got..]).unwrap_or(0);
+            }
+            assert_eq!(back, message);
+        }
+    }
+}
+
+#[test]
+fn an_echoed_message_allocates_nothing() {
+    let mut lp = Loop::new(Os::new().expect("a poll"));
+    let at = "127.0.0.1:0".parse().expect("an address");
+    let (host, at) = listen(&mut lp, at, Echo).expect("a port");
+    let mut peers: Vec<_> = (0..9)
+        .map(|_| {
+            let peer = TcpStream::connect(at).expect("the listener is there");
+            peer.set_nonblocking(true).expect("a setting");
+            peer.set_nodelay(true).expect("a setting");
+            peer
+        })
+        .collect();
+    for size in [8, 64, 4096] {
+        let message: Vec<u8> = (0..size).map(|n| n as u8).collect();
+        rounds(&mut lp, &mut peers, 20, &message);
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        rounds(&mut lp, &mut peers, 200, &message);
+        // One is the buffer of `rounds`.
+        let count = ALLOCATIONS.load(Ordering::Relaxed) - before - 1;
+        assert_eq!(count, 0, "for 1800 messages of {size} bytes");
+    }
+    assert_eq!(lp.get(host).len(), 9);
+}
