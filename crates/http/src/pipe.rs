@@ -54,7 +54,7 @@ impl Pipe {
     /// Hands all bytes over, unless `ready` says that the taker is full. True when that lets a
     /// stopped filler go on: it is to be woken then.
     #[must_use = "a stopped filler has to be woken"]
-    pub fn pull(&mut self, ready: Flow, take: impl FnOnce(&[u8])) -> bool {
+    pub fn pull<R>(&mut self, ready: Flow, take: impl FnOnce(&[u8]) -> R) -> bool {
         if ready == Flow::Full || self.bytes.is_empty() {
             return false;
         }

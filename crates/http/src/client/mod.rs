@@ -133,7 +133,7 @@ impl Exchange {
 
     /// Hands over what came of the response's body, unless the taker is full, and lets the
     /// connection go on reading.
-    pub fn pull(&mut self, calls: &mut Calls, ready: Flow, take: impl FnOnce(&[u8])) {
+    pub fn pull<R>(&mut self, calls: &mut Calls, ready: Flow, take: impl FnOnce(&[u8]) -> R) {
         if self.down.pull(ready, take)
             && let Some(wire) = self.wire
         {

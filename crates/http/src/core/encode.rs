@@ -43,7 +43,8 @@ pub struct ResponseHead<'a> {
     pub body: Body,
     /// The `Connection` header.
     pub connection: Connection,
-    /// The value of `Date`, which the caller formats once a second; `None` writes none.
+    /// The value of `Date`, which the caller formats once a second; `None` writes none, and one
+    /// among the application's headers takes its place.
     pub date: Option<&'a [u8]>,
 }
 
@@ -90,10 +91,15 @@ where
     }
     whole(out, |out| {
         status_line(out, head.status, head.reason)?;
+        let before = out.len();
         if let Some(date) = head.date {
             header(out, "Date", date)?;
         }
-        app_headers(out, headers, false)?;
+        let behind = out.len();
+        // A proxy passes on when the answer was made; one Date is enough (RFC 9110 §6.6.1).
+        if app_headers(out, headers, false)? {
+            out.drain(before..behind);
+        }
         body_header(out, head.body);
         let closes = head.body == Body::UntilClose && head.connection != Connection::Upgrade;
         connection_header(out, if closes { Connection::Close } else { head.connection });
@@ -217,19 +223,22 @@ fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-fn app_headers<I, N, V>(out: &mut Vec<u8>, headers: I, request: bool) -> Result<(), Invalid>
+/// The application's headers; says whether a `Date` is among them.
+fn app_headers<I, N, V>(out: &mut Vec<u8>, headers: I, request: bool) -> Result<bool, Invalid>
 where
     I: IntoIterator<Item = (N, V)>,
     N: AsRef<[u8]>,
     V: AsRef<[u8]>,
 {
+    let mut dated = false;
     for (name, value) in headers {
         if is_framing_header(name.as_ref(), request) {
             return Err(Invalid::FramingHeader);
         }
+        dated |= name.as_ref().eq_ignore_ascii_case(b"date");
         header(out, name, value)?;
     }
-    Ok(())
+    Ok(dated)
 }
 
 /// Is this a header that [`response_head`] or [`request_head`] writes from its arguments, and
