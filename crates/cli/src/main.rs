@@ -1,2 +1,85 @@
-//! The binary `loopwork`.
-fn main() {}
+//! The binary `loopwork`: each layer of the crates at work, in the shape of a tool that people
+//! know.
+//!
+//! Rules of this program:
+//! * One file, one command: its arguments, its help, its work.
+//! * Errors are values ([`common::Fail`]) that end here, as one line and an exit code.
+
+mod common;
+mod echo;
+mod files;
+mod get;
+mod listing;
+mod mime;
+mod nc;
+mod serve;
+mod stdio;
+mod url;
+mod ws;
+
+use clap::{ArgMatches, Command};
+use common::{Fail, Outcome};
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  loopwork serve public                this directory on http://127.0.0.1:8080
+  loopwork echo tcp 7000               an echo service
+  loopwork nc 127.0.0.1 7000           talk to it
+  loopwork get -i http://127.0.0.1:8080/
+  loopwork ws ws://127.0.0.1:9000/
+
+Each command has examples of its own: loopwork COMMAND --help.
+
+Exit codes: 0 well, 1 failure, 2 wrong usage, 130 after ^C; get has those of curl.";
+
+fn command() -> Command {
+    Command::new("loopwork")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("An event loop at work: serve files, echo, talk TCP, UDP, HTTP and WebSocket")
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .max_term_width(100)
+        .subcommands([
+            serve::command(),
+            echo::command(),
+            nc::command(),
+            get::command(),
+            ws::command(),
+        ])
+}
+
+fn run(name: &str, matches: &ArgMatches) -> Outcome {
+    match name {
+        "serve" => serve::run(matches),
+        "echo" => echo::run(matches),
+        "nc" => nc::run(matches),
+        "get" => get::run(matches),
+        "ws" => ws::run(matches),
+        other => Err(Fail::usage(format!("{other} is no command; see loopwork --help"))),
+    }
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(2) };
+    match run(name, matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Fail { code, text }) => {
+            if !text.is_empty() {
+                common::talk(&format!("loopwork {name}: {text}"));
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Clap checks the whole table of arguments: names that clash, defaults that do not parse.
+    #[test]
+    fn the_arguments_are_sound() {
+        super::command().debug_assert();
+    }
+}

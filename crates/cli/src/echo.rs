@@ -1,0 +1,171 @@
+//! `loopwork echo`: a service that says back what it is told, for each protocol.
+//!
+//! Rules of this file:
+//! * Backpressure is the library's: nothing here keeps a byte.
+//! * A datagram is answered with as many bytes as came, so that nobody can use the service to
+//!   flood a third one with more than he spends himself.
+
+use crate::common::{self, Outcome};
+use crate::serve::shutdown_timeout;
+use clap::{Arg, ArgMatches, Command};
+use loopwork::http::core::{Body, Headers, Method, Request};
+use loopwork::http::{Answer, App, Http, Reply};
+use loopwork::{Address, Env, Id, Loop, Os, tcp, udp};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+Examples:
+  loopwork echo tcp 7000               then: loopwork nc 127.0.0.1 7000
+  loopwork echo udp 127.0.0.1:7000     then: echo hi | loopwork nc -u -w 1 127.0.0.1 7000
+  loopwork echo http --greet hello     then: loopwork get -d hi http://127.0.0.1:PORT/
+  loopwork echo ws                     then: loopwork ws ws://127.0.0.1:PORT/
+
+tcp greets who connects, http greets who asks with GET and gives back the body of POST and PUT, ws
+gives back each message with its type, udp each datagram.";
+
+pub(crate) fn command() -> Command {
+    Command::new("echo")
+        .about("Run an echo service")
+        .after_help(EXAMPLES)
+        .arg(
+            Arg::new("protocol")
+                .value_name("PROTOCOL")
+                .help("What it speaks")
+                .value_parser(["tcp", "udp", "http", "ws"])
+                .required(true),
+        )
+        .arg(
+            Arg::new("addr")
+                .value_name("ADDR")
+                .help("Where it listens: IP:PORT, or PORT on loopback; port 0 takes a free one")
+                .default_value("127.0.0.1:0"),
+        )
+        .arg(
+            Arg::new("greet")
+                .long("greet")
+                .value_name("TEXT")
+                .help("What tcp and http greet with, on a line; empty for nothing")
+                .default_value("欢迎光临"),
+        )
+        .arg(shutdown_timeout())
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+    let at = common::listen_address(common::text(matches, "addr").unwrap_or_default(), 0)?;
+    let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
+    let greeting = match common::text(matches, "greet").unwrap_or_default() {
+        "" => String::new(),
+        text => format!("{text}\n"),
+    };
+    match common::text(matches, "protocol").unwrap_or_default() {
+        "tcp" => streams(at, timeout, "tcp", Tcp { greeting }),
+        "http" => streams(at, timeout, "http", Http::new(Web { greeting })),
+        "ws" => streams(at, timeout, "ws", crate::ws::echo_server()),
+        _ => datagrams(at, timeout),
+    }
+}
+
+fn streams<P: tcp::Protocol>(at: SocketAddr, timeout: Duration, scheme: &str, p: P) -> Outcome {
+    let mut lp = Loop::new(Os::new()?);
+    let listening = tcp::listen(&mut lp, at, p);
+    let (host, at) = listening.map_err(|error| common::cannot_listen(at, &error))?;
+    common::end_in_order(&mut lp, timeout, move |env| tcp::shutdown(env, host))?;
+    common::announce(scheme, at);
+    common::serve(&mut lp)
+}
+
+fn datagrams(at: SocketAddr, timeout: Duration) -> Outcome {
+    let mut lp = Loop::new(Os::new()?);
+    let bound = udp::bind(&mut lp, at, Udp);
+    let (host, at) = bound.map_err(|error| common::cannot_listen(at, &error))?;
+    let id = lp.get(host).id().unwrap_or(Id::NOBODY);
+    common::end_in_order(&mut lp, timeout, move |env| env.wake(id))?;
+    common::announce("udp", at);
+    common::serve(&mut lp)
+}
+
+struct Tcp {
+    greeting: String,
+}
+
+impl tcp::Protocol for Tcp {
+    type Conn = ();
+
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+        Some(())
+    }
+
+    fn on_open(&mut self, (): &mut (), io: &mut tcp::Io<'_>) {
+        let _ = io.write(self.greeting.as_bytes());
+    }
+
+    fn on_data(&mut self, (): &mut (), io: &mut tcp::Io<'_>, bytes: &mut [u8]) -> usize {
+        let _ = io.write(bytes);
+        bytes.len()
+    }
+}
+
+struct Udp;
+
+impl udp::Protocol for Udp {
+    fn on_datagram(&mut self, io: &mut udp::Io<'_>, from: SocketAddr, bytes: &mut [u8]) {
+        // Too many wait: this one is lost, which is what datagrams are.
+        let _ = io.send(from, bytes);
+    }
+
+    fn on_wake(&mut self, io: &mut udp::Io<'_>) {
+        io.close();
+    }
+}
+
+struct Web {
+    greeting: String,
+}
+
+/// Whether the answer's end has to be said.
+struct Upload {
+    chunked: bool,
+}
+
+impl App for Web {
+    type Exchange = Upload;
+
+    fn on_request(&mut self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<Upload> {
+        let plain = ("Content-Type", "text/plain; charset=utf-8");
+        match request.method {
+            Method::Get | Method::Head => reply.send(200, &[plain], self.greeting.as_bytes()),
+            Method::Post | Method::Put => {
+                let body = match request.framing().map(|framing| framing.body) {
+                    Ok(Body::Length(n)) => Body::Length(n),
+                    Ok(Body::None) => Body::Length(0),
+                    _ => Body::Chunked,
+                };
+                let kind = request.headers.get("Content-Type");
+                let headers = [("Content-Type", kind.unwrap_or(b"application/octet-stream"))];
+                if reply.head(200, headers, body).is_err() {
+                    // What came as a header can be sent as one; if not, nothing else is right.
+                    reply.abort();
+                }
+                reply.later(Upload { chunked: body == Body::Chunked })
+            }
+            _ => {
+                let allow = ("Allow", "GET, HEAD, POST, PUT");
+                reply.send(405, &[plain, allow], b"only GET, HEAD, POST and PUT\n")
+            }
+        }
+    }
+
+    fn on_body(&mut self, _: &mut Upload, reply: &mut Reply<'_>, bytes: &[u8]) -> usize {
+        if reply.body.started() {
+            let _ = reply.body.write(bytes);
+        }
+        bytes.len()
+    }
+
+    fn on_body_end(&mut self, x: &mut Upload, reply: &mut Reply<'_>, _: &Headers<'_>) {
+        if x.chunked && reply.body.started() {
+            reply.body.finish();
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! `loopwork ws`: lines of stdin as messages, messages as lines of stdout; and the echo server
+//! that `serve` and `echo` have.
+//!
+//! Rules of this file:
+//! * stdin is read no further while the server is slow, and the server no further while stdout
+//!   is: nothing grows.
+//! * The end of stdin is answered first: a Ping goes out behind the last message, and when its
+//!   Pong is here, so is every answer that a server gives in order. Then comes the Close.
+//! * What stdout gets is the messages and nothing else, unless a terminal shows it.
+
+use crate::common::{self, Fail, Outcome, parsed, talk, text};
+use crate::stdio::{CHUNK, Input, Output};
+use crate::url::{Bad, Url};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use loopwork::http::core::Request;
+use loopwork::http::{Http, Offer, Reply};
+use loopwork::tcp::Host;
+use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Ws};
+use loopwork::{Address, Env, Flow, Handle, Id, Instant, Loop, Os, http};
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// A line of stdin, in bytes: a message stands in memory as a whole.
+const LINE_MAX: usize = 16 * 1024 * 1024;
+/// How long the Pong before the Close is waited for: servers that never answer Pings exist.
+const PONG_WAIT: Duration = Duration::from_secs(5);
+/// What the Ping before the Close carries.
+const LAST: &[u8] = b"last";
+/// How long the server's Close, and the end of the stream behind it, are waited for.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "\
+Examples:
+  loopwork ws ws://127.0.0.1:9000/chat              talk, line by line
+  echo hi | loopwork ws ws://127.0.0.1:9000/        one message, and the answers to it
+  loopwork ws -x '{\"op\":\"list\"}' -w 2 ws://127.0.0.1:9000/api
+  loopwork ws -b ws://127.0.0.1:9000/ < file        bytes, as binary messages
+
+At the end of stdin the connection is closed in order: what the server answers until then is shown.";
+
+pub(crate) fn command() -> Command {
+    let value = |name, short, value, help| {
+        Arg::new(name).short(short).long(name).value_name(value).help(help)
+    };
+    Command::new("ws")
+        .about("Talk to a WebSocket server: lines out, lines in")
+        .after_help(EXAMPLES)
+        .arg(Arg::new("url").value_name("URL").help("ws://HOST[:PORT]/PATH").required(true))
+        .arg(
+            value("header", 'H', "LINE", "A header of the handshake, as 'Name: value'; repeatable")
+                .action(ArgAction::Append),
+        )
+        .arg(value("origin", 'o', "ORIGIN", "The Origin header"))
+        .arg(
+            value("subprotocol", 's', "NAME", "A subprotocol to ask for; repeatable")
+                .action(ArgAction::Append),
+        )
+        .arg(value("execute", 'x', "TEXT", "Send this message instead of stdin, then close"))
+        .arg(
+            value("wait", 'w', "SECS", "Stay so long after the last message before closing")
+                .value_parser(common::seconds),
+        )
+        .arg(
+            Arg::new("binary")
+                .short('b')
+                .long("binary")
+                .help("Send stdin as binary messages as it comes, and write messages as they are")
+                .action(ArgAction::SetTrue),
+        )
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+    let url = Url::parse(text(matches, "url").unwrap_or_default(), &["ws"]).map_err(|bad| {
+        Fail::usage(match bad {
+            Bad::Scheme(scheme) if scheme == "wss" => {
+                "wss is not spoken by this build; take a ws:// URL".to_string()
+            }
+            Bad::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
+            Bad::Malformed(why) => format!("that is no URL: {why}"),
+        })
+    })?;
+    let addresses = loopwork::resolve(&url.host, url.port).map_err(|error| {
+        let why = common::reason(&error);
+        Fail::failed(format!("cannot find {}: {why}; check the name", url.host))
+    })?;
+    let mut lp = Loop::new(Os::new()?);
+    common::end_at_once(&mut lp)?;
+    let output = Output::stdout(lp.mailbox()?)?;
+    let first = text(matches, "execute").map(str::to_string);
+    let input = match first {
+        Some(_) => None,
+        None => Some(Input::stdin(lp.mailbox()?, CHUNK)?),
+    };
+    let talker = Talker {
+        input,
+        output: output.clone(),
+        first,
+        binary: matches.get_flag("binary"),
+        pretty: std::io::stdout().is_terminal(),
+        wait: parsed(matches, "wait").unwrap_or_default(),
+        request: Wanted::of(matches, &url)?,
+        addresses: addresses.into_iter().map(Address::Ip).collect(),
+        me: None,
+        line: Vec::new(),
+        stage: Stage::Sending,
+        outcome: Ok(()),
+    };
+    let mut client = Ws::new(talker);
+    client.config.close = CLOSE_WAIT;
+    let host = loopwork::tcp::add(&mut lp, |_| client);
+    lp.with(host, |ws, cx| {
+        let talker = &mut ws.protocol.app;
+        talker.me = Some(host);
+        talker.dial_next(cx.env);
+    });
+    lp.run()?;
+    common::until(&mut lp, |wait| output.flushed(wait))?;
+    let talker = &mut lp.get(host).protocol.app;
+    crate::nc::unwritten(&output)?;
+    std::mem::replace(&mut talker.outcome, Ok(()))
+}
+
+/// What the handshake says.
+struct Wanted {
+    host: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    protocols: Vec<String>,
+}
+
+impl Wanted {
+    fn of(matches: &ArgMatches, url: &Url) -> Result<Wanted, Fail> {
+        let many = |name| matches.get_many::<String>(name).into_iter().flatten();
+        let mut wanted = Wanted {
+            host: url.authority(),
+            target: url.target.clone(),
+            headers: Vec::new(),
+            protocols: many("subprotocol").cloned().collect(),
+        };
+        for line in many("header") {
+            let Some((name, value)) = line.split_once(':') else {
+                return Err(Fail::usage(format!("{line:?} is no header: 'Name: value' is one")));
+            };
+            match name.eq_ignore_ascii_case("host") {
+                true => wanted.host = value.trim().to_string(),
+                false => wanted.headers.push((name.to_string(), value.trim().to_string())),
+            }
+        }
+        if let Some(origin) = text(matches, "origin") {
+            wanted.headers.push(("Origin".to_string(), origin.to_string()));
+        }
+        Ok(wanted)
+    }
+}
+
+/// How far the sending is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// stdin goes on.
+    Sending,
+    /// It has ended; the Ping goes out then.
+    Waiting(Instant),
+    /// The Ping is out; the Close follows its Pong, or goes out then.
+    Pinged(Instant),
+    /// stdin cannot be sent.
+    Failed,
+}
+
+/// The client.
+struct Talker {
+    /// `None` when there is a message on the command line instead.
+    input: Option<Input>,
+    output: Output,
+    first: Option<String>,
+    binary: bool,
+    pretty: bool,
+    wait: Duration,
+    request: Wanted,
+    /// Addresses that are still to be tried.
+    addresses: VecDeque<Address>,
+    me: Option<Handle<Host<Ws<Talker>>>>,
+    /// A line whose end has not come in yet.
+    line: Vec<u8>,
+    stage: Stage,
+    outcome: Outcome,
+}
+
+impl Talker {
+    fn dial_next(&mut self, env: &mut Env) {
+        let (Some(to), Some(me)) = (self.addresses.pop_front(), self.me) else { return };
+        let wanted = &self.request;
+        let headers: Vec<_> =
+            wanted.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let protocols: Vec<_> = wanted.protocols.iter().map(String::as_str).collect();
+        let open = Open {
+            host: &wanted.host,
+            target: &wanted.target,
+            protocols: &protocols,
+            headers: &headers,
+        };
+        if let Err(why) = loopwork::ws::dial(env, me, to.clone(), &open, to) {
+            let text = format!("the handshake cannot be sent: {why}; check -H, -o and -s");
+            self.outcome = Err(Fail::usage(text));
+        }
+    }
+
+    /// Sends what stdin has, and goes on receiving if stdout has room.
+    fn pump(&mut self, socket: &mut Socket<'_>) {
+        if self.output.failed().is_some() {
+            return socket.abort();
+        }
+        if self.output.flow() == Flow::Open {
+            socket.resume();
+        }
+        self.go_on(socket);
+        while self.stage == Stage::Sending && socket.flow() == Flow::Open {
+            let Some(input) = &self.input else { return self.end(socket) };
+            let Some(chunk) = input.take() else {
+                if input.finished() {
+                    self.last_line(socket);
+                    self.end(socket);
+                }
+                return;
+            };
+            match self.binary {
+                true => drop(socket.send_binary(&chunk)),
+                false => self.lines(socket, &chunk),
+            }
+        }
+    }
+
+    fn lines(&mut self, socket: &mut Socket<'_>, chunk: &[u8]) {
+        for part in chunk.split_inclusive(|b| *b == b'\n') {
+            self.line.extend_from_slice(part);
+            if self.line.len() > LINE_MAX {
+                self.fail(socket, "a line of stdin is longer than 16 MiB; say -b");
+            }
+            if self.stage != Stage::Sending {
+                return;
+            }
+            if self.line.ends_with(b"\n") {
+                self.line.pop();
+                self.send_line(socket);
+            }
+        }
+    }
+
+    fn last_line(&mut self, socket: &mut Socket<'_>) {
+        if !self.line.is_empty() {
+            self.send_line(socket);
+        }
+    }
+
+    fn send_line(&mut self, socket: &mut Socket<'_>) {
+        let line = std::mem::take(&mut self.line);
+        match std::str::from_utf8(&line) {
+            Ok(text) => drop(socket.send_text(text)),
+            Err(_) => self.fail(socket, "stdin is not UTF-8 text; say -b to send bytes"),
+        }
+        self.line = line;
+        self.line.clear();
+    }
+
+    fn fail(&mut self, socket: &mut Socket<'_>, why: &str) {
+        self.stage = Stage::Failed;
+        self.outcome = Err(Fail::failed(why));
+        socket.close(CloseCode::NORMAL, "");
+    }
+
+    /// Nothing more will be sent: what is still to come has its time.
+    fn end(&mut self, socket: &mut Socket<'_>) {
+        if self.stage == Stage::Sending {
+            self.stage = Stage::Waiting(later(socket, self.wait));
+            self.go_on(socket);
+        }
+    }
+
+    /// On the way to the Close: the wait that was asked for, the Ping, its Pong or its time.
+    fn go_on(&mut self, socket: &mut Socket<'_>) {
+        match self.stage {
+            Stage::Waiting(until) if socket.env.now >= until => {
+                let _ = socket.ping(LAST);
+                self.stage = Stage::Pinged(later(socket, PONG_WAIT));
+            }
+            Stage::Pinged(until) if socket.env.now >= until => {
+                socket.close(CloseCode::NORMAL, "");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Wakes this connection later, unless it is gone by then; says when.
+fn later(socket: &mut Socket<'_>, wait: Duration) -> Instant {
+    let id = socket.id;
+    let call = socket.env.after(wait, move |env| env.wake(id));
+    socket.env.calls.unref(call);
+    socket.env.now.after(wait)
+}
+
+impl App for Talker {
+    /// Where it was dialed.
+    type Conn = Address;
+
+    fn on_open(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+        if self.pretty {
+            talk("connected; ^D closes in order, ^C at once");
+        }
+        self.output.attach(socket.id);
+        if let Some(input) = &self.input {
+            input.attach(socket.id);
+        }
+        if let Some(first) = self.first.take() {
+            match self.binary {
+                true => drop(socket.send_binary(first.as_bytes())),
+                false => drop(socket.send_text(&first)),
+            }
+        }
+        self.pump(socket);
+    }
+
+    fn on_message(&mut self, _: &mut Address, socket: &mut Socket<'_>, message: Message<'_>) {
+        if self.pretty {
+            let _ = self.output.push(b"< ");
+        }
+        let mut flow = match message {
+            Message::Text(text) => self.output.push(text.as_bytes()),
+            Message::Binary(bytes) => self.output.push(bytes),
+        };
+        if !self.binary {
+            flow = self.output.push(b"\n");
+        }
+        if flow == Flow::Full {
+            socket.pause();
+        }
+    }
+
+    fn on_pong(&mut self, _: &mut Address, socket: &mut Socket<'_>, payload: &[u8]) {
+        if matches!(self.stage, Stage::Pinged(_)) && payload == LAST {
+            socket.close(CloseCode::NORMAL, "");
+        }
+    }
+
+    fn on_drain(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_wake(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+        self.pump(socket);
+    }
+
+    fn on_close(&mut self, to: Address, _: Id, env: &mut Env, end: &End<'_>) {
+        if let Some(Failure::Connect(_)) = end.failure
+            && !self.addresses.is_empty()
+        {
+            return self.dial_next(env);
+        }
+        if self.outcome.is_ok() {
+            self.outcome = outcome(&to, end);
+        }
+    }
+}
+
+/// What the end of a WebSocket means for who ran the command.
+fn outcome(to: &Address, end: &End<'_>) -> Outcome {
+    let why = match end.failure {
+        Some(Failure::Connect(kind)) => {
+            format!("cannot connect to {to}: {kind}{}", crate::nc::advice(kind))
+        }
+        Some(Failure::Answer(why)) => format!("{why}; is there a WebSocket?"),
+        Some(why) => format!("the connection failed: {why}"),
+        None if matches!(end.code, CloseCode::NORMAL | CloseCode::GOING_AWAY) => return Ok(()),
+        None if end.code == CloseCode::NO_STATUS => return Ok(()),
+        None => format!("the server closed with {} {}", end.code.get(), end.reason),
+    };
+    Err(Fail::failed(why.trim_end()))
+}
+
+/// The echo server: each message goes back with its type. On one path, or on any.
+pub(crate) struct Echo {
+    path: Option<String>,
+}
+
+impl App for Echo {
+    type Conn = ();
+
+    fn wants(&mut self, request: &Request<'_>) -> bool {
+        self.path.as_deref().is_none_or(|path| path == request.path())
+    }
+
+    fn on_request(&mut self, _: &Request<'_>, _: &mut Handshake<'_>) -> Offer<()> {
+        Offer::Accept(())
+    }
+
+    fn on_message(&mut self, (): &mut (), socket: &mut Socket<'_>, message: Message<'_>) {
+        // No further message is shown while the output is full: the peer has to read.
+        let _ = socket.send(&message);
+    }
+}
+
+/// The echo for `serve`, on one path, or for a server of its own, on any.
+pub(crate) fn echo(path: Option<String>) -> Ws<Echo> {
+    Ws::new(Echo { path })
+}
+
+/// A server that has the echo and nothing else.
+pub(crate) fn echo_server() -> Http<Nothing, Ws<Echo>> {
+    Http::with_upgrade(Nothing, echo(None))
+}
+
+/// No page is here.
+pub(crate) struct Nothing;
+
+impl http::App for Nothing {
+    type Exchange = ();
+
+    fn on_request(&mut self, _: &Request<'_>, reply: Reply<'_>) -> http::Answer<()> {
+        let plain = ("Content-Type", "text/plain; charset=utf-8");
+        reply.send(404, &[plain], b"a WebSocket is here, and nothing else\n")
+    }
+}
