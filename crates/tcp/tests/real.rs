@@ -367,7 +367,10 @@ fn hostile_05_many_wishes_at_once_close_once() {
     let (mut lp, host, at) = server(|_, io, on| {
         if let On::Data(bytes) = on {
             let _ = io.write(b"lost");
-            (io.end(), io.pause(), io.resume(), io.end());
+            io.end();
+            io.pause();
+            io.resume();
+            io.end();
             io.abort(Close::Overrun);
             io.abort(Close::Aborted);
             io.env.wake(io.id);
