@@ -23,6 +23,10 @@ pub const READS_PER_TURN: usize = 16;
 /// Rounds of flush, `on_drain` and show in one turn: the same budget for who writes.
 const ROUNDS_PER_TURN: usize = 16;
 
+/// Larger buffers go back to the allocator when they have emptied: one big message must not stay
+/// for ever.
+const IDLE_MAX: usize = 256 * 1024;
+
 /// What a connection holds only while it has something in it.
 #[derive(Default)]
 pub(crate) struct Bufs {
@@ -42,14 +46,10 @@ impl Bufs {
         self.out.len() - self.sent
     }
 
-    pub(crate) fn capacity(&self) -> usize {
-        self.out.capacity() + self.carry.capacity()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.out.clear();
-        self.carry.clear();
-        self.sent = 0;
+    /// Empty, and small enough to be kept for the next visit.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty() && self.out.capacity() + self.carry.capacity() <= IDLE_MAX
     }
 }
 

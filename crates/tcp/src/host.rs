@@ -26,8 +26,6 @@ pub const ACCEPTS_PER_TURN: usize = 64;
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Spare buffers: those of the connections that are visited between two that keep theirs.
 const SPARE: usize = 64;
-/// A larger buffer goes back to the allocator when its connection falls idle.
-const SPARE_MAX: usize = 256 * 1024;
 /// Pauses of a listener that cannot accept: short at first, since a descriptor is soon free;
 /// doubled up to half a second, which costs nothing.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
@@ -46,14 +44,18 @@ struct Listener {
     timer: TimerKey,
 }
 
+#[expect(clippy::vec_box, reason = "a box moves between here and a link, eight bytes wide")]
+type Spare = Vec<Box<Bufs>>;
+
 /// A protocol and its connections.
 pub struct Host<P: Protocol> {
     /// What all its connections share.
     pub protocol: P,
     seats: Slab<Seat<P::Conn>>,
     listeners: Vec<Option<Listener>>,
-    #[expect(clippy::vec_box, reason = "a box moves between here and a link, eight bytes wide")]
-    spare: Vec<Box<Bufs>>,
+    spare: Spare,
+    /// The buffers of whoever is visited, empty between two visits.
+    bufs: Bufs,
     driver: u16,
 }
 
@@ -82,7 +84,7 @@ enum Order {
 impl<P: Protocol> Host<P> {
     fn new(protocol: P, driver: u16) -> Self {
         let (seats, listeners, spare) = (Slab::new(), Vec::new(), Vec::new());
-        Host { protocol, seats, listeners, spare, driver }
+        Host { protocol, seats, listeners, spare, bufs: Bufs::default(), driver }
     }
 
     /// Bytes of one connection in the slab: all that an idle one holds here.
@@ -128,31 +130,19 @@ impl<P: Protocol> Host<P> {
         if seat.link.birth != id.birth {
             return;
         }
-        let kept = seat.link.bufs.take();
-        let mut bufs = kept.or_else(|| self.spare.pop()).unwrap_or_default();
+        if let Some(kept) = seat.link.bufs.take() {
+            unpark(kept, &mut self.bufs, &mut self.spare);
+        }
         let Seat { link, conn } = seat;
-        let protocol = &mut self.protocol;
-        let mut work = Work { protocol, conn, link, bufs: &mut bufs, id };
+        let (protocol, bufs) = (&mut self.protocol, &mut self.bufs);
+        let mut work = Work { protocol, conn, link, bufs, id };
         f(&mut work, cx);
         let end = work.settle(cx);
-        if end.is_none() && !bufs.is_empty() {
-            seat.link.bufs = Some(bufs);
-        } else {
-            self.spare(bufs);
+        if !self.bufs.is_idle() {
+            park(&mut seat.link.bufs, &mut self.bufs, &mut self.spare);
         }
         if let Some(why) = end {
             self.close(cx, id, why);
-        }
-    }
-
-    /// Keeps the buffers of a connection that has no use for them now.
-    #[inline(always)]
-    fn spare(&mut self, mut bufs: Box<Bufs>) {
-        if !bufs.is_empty() {
-            bufs.clear();
-        }
-        if bufs.capacity() <= SPARE_MAX && self.spare.len() < SPARE {
-            self.spare.push(bufs);
         }
     }
 
@@ -287,6 +277,27 @@ impl<P: Protocol> Host<P> {
             let _ = cx.world.set(seat.link.fd, set.option);
         }
     }
+}
+
+/// A connection that kept its buffers is visited: they take the place of the empty ones.
+#[cold]
+fn unpark(mut kept: Box<Bufs>, bufs: &mut Bufs, spare: &mut Spare) {
+    std::mem::swap(&mut *kept, bufs);
+    if spare.len() < SPARE {
+        spare.push(kept);
+    }
+}
+
+/// A visit leaves something in the buffers: the connection keeps them. Those that have only grown
+/// too large go back to the allocator.
+#[cold]
+fn park(kept: &mut Option<Box<Bufs>>, bufs: &mut Bufs, spare: &mut Spare) {
+    if bufs.is_empty() {
+        return *bufs = Bufs::default();
+    }
+    let mut empty = spare.pop().unwrap_or_default();
+    std::mem::swap(&mut *empty, bufs);
+    *kept = Some(empty);
 }
 
 impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
