@@ -44,7 +44,7 @@ struct Listener {
     timer: TimerKey,
 }
 
-#[expect(clippy::vec_box, reason = "a box moves between here and a link, eight bytes wide")]
+/// A box moves between here and a link, eight bytes wide.
 type Spare = Vec<Box<Bufs>>;
 
 /// A protocol and its connections.
