@@ -254,6 +254,9 @@ impl Protocol for Wire {
     type Conn = WireConn;
 
     fn on_open(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
+        // A server that answers while it reads would wait for us, and we for it. What comes in is
+        // bounded by the exchange's own pipe.
+        io.read_when_full(true);
         self.pump(c, io);
     }
 
