@@ -175,6 +175,8 @@ impl Protocol for Netcat {
 
     fn on_open(&mut self, conn: &mut Talk, io: &mut Io<'_>) {
         self.stood = true;
+        // The directions are apart: what comes in goes to stdout, and causes no output here.
+        io.read_when_full(true);
         if self.files.is_none() {
             self.note(&format!("open: {}", conn.peer));
             io.env.calls.stop();
