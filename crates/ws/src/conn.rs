@@ -6,12 +6,12 @@
 //!   what still comes is dropped, and the peer's end or a deadline closes.
 //! * A message costs one store for its deadline. What the deadline means follows from the stage.
 //! * While the output is full, or the application paused, no message is taken up: the stream
-//!   keeps the bytes and shows them again.
+//!   keeps the bytes and shows them again. Who reads on all the same is owed one Pong at most.
 
 use crate::core::close::{self, CloseFrame};
-use crate::core::frame::{self, MAX_CONTROL, Opcode};
+use crate::core::frame::{self, Opcode};
 use crate::core::{self, CloseCode, Receiver, Role, Violation};
-use crate::socket::{Extra, Link, Stage, mask};
+use crate::socket::{Extra, Link, Payload, Stage, mask};
 use crate::{App, Config, End, Failure, Message, Socket};
 use loopwork_http::core::Fields;
 use loopwork_http::tcp::reactor::{Env, Id};
@@ -71,7 +71,8 @@ impl<A: App> Ws<A> {
         let (mut used, mut pongs, mut heard) = (0, Pongs::default(), false);
         while link.stage != Stage::Ended {
             let open = link.stage == Stage::Open;
-            if open && (io.flow() == Flow::Full || io.paused()) {
+            let full = io.flow() == Flow::Full && !io.wish.reads_when_full();
+            if open && (full || io.paused()) {
                 receiver.release();
                 break;
             }
@@ -153,6 +154,7 @@ impl<A: App> Ws<A> {
         }
         link.stage = Stage::Ended;
         io.resume();
+        io.read_when_full(true);
         io.set_deadline(Some(io.env.now.after(self.config.close)));
     }
 
@@ -196,7 +198,11 @@ impl<A: App> Protocol for Ws<A> {
 
     fn on_drain(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         if c.link.stage == Stage::Open {
+            let owed = c.link.extra.take();
             let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+            if let Some(Extra::Pong(payload)) = owed.as_deref() {
+                let _ = socket.frame(Opcode::Pong, payload.as_slice());
+            }
             self.app.on_drain(&mut c.app, &mut socket);
         }
     }
@@ -254,28 +260,31 @@ impl<A: App> Protocol for Ws<A> {
 #[derive(Default)]
 struct Pongs {
     sent: u32,
-    newest: Option<([u8; MAX_CONTROL], u8)>,
+    newest: Option<Payload>,
 }
 
 impl Pongs {
     fn owe(&mut self, socket: &mut Socket<'_>, payload: &[u8]) {
-        if self.sent < PONGS_AT_ONCE {
+        if self.sent < PONGS_AT_ONCE && socket.flow() == Flow::Open {
             self.sent += 1;
             // The loop looks at the flow before it takes up the next message.
             let _ = socket.frame(Opcode::Pong, payload);
-        } else if let Some(payload) = payload.get(..payload.len().min(MAX_CONTROL)) {
-            let (bytes, len) = self.newest.insert(([0; MAX_CONTROL], payload.len() as u8));
-            bytes[..usize::from(*len)].copy_from_slice(payload);
+        } else {
+            self.newest = Some(Payload::new(payload));
         }
     }
 
     #[inline]
-    fn settle(&mut self, link: &Link, io: &mut Io<'_>) {
-        if let Some((bytes, len)) = self.newest.take()
+    fn settle(&mut self, link: &mut Link, io: &mut Io<'_>) {
+        if let Some(payload) = self.newest.take()
             && link.stage == Stage::Open
         {
-            let mask = mask(link.role, io.env);
-            frame::encode(io.out.buffer(), Opcode::Pong, &bytes[..usize::from(len)], mask);
+            if io.flow() == Flow::Full {
+                link.extra = Some(Box::new(Extra::Pong(payload)));
+            } else {
+                let mask = mask(link.role, io.env);
+                frame::encode(io.out.buffer(), Opcode::Pong, payload.as_slice(), mask);
+            }
         }
     }
 }

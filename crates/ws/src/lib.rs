@@ -50,7 +50,7 @@ mod socket;
 pub use app::{App, Config, End, Failure, Message};
 pub use client::{Open, dial};
 pub use conn::{Conn, Ws};
-pub use core::{CloseCode, Limits};
+pub use core::{CloseCode, Fragments, Limits};
 pub use loopwork_http as http;
 pub use loopwork_http::tcp;
 pub use server::{Handshake, same_origin};

@@ -6,11 +6,11 @@
 //! * Nothing follows a Close: what is sent behind it is dropped.
 
 use crate::client::Opening;
-use crate::core::frame::{self, Opcode};
+use crate::core::frame::{self, Fragments, MAX_CONTROL, Opcode};
 use crate::core::{CloseCode, Role, close};
 use crate::{Config, Failure, Message};
 use loopwork_http::tcp::reactor::{Env, Id};
-use loopwork_http::tcp::{Close, Flow, Io, Out, Wishes};
+use loopwork_http::tcp::{Close, Count, Flow, Io, Out, Wishes};
 
 /// Where a connection stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,11 +25,34 @@ pub(crate) enum Stage {
     Ended,
 }
 
-/// What a connection has only at its two ends.
+/// What a connection has only at times.
 #[derive(Debug)]
 pub(crate) enum Extra {
     Opening(Opening),
+    /// The Pong that is owed until the output has drained.
+    Pong(Payload),
+    /// The reason in the peer's Close.
     Reason(Box<str>),
+}
+
+/// The payload of a control frame.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payload {
+    bytes: [u8; MAX_CONTROL],
+    len: u8,
+}
+
+impl Payload {
+    pub(crate) fn new(payload: &[u8]) -> Payload {
+        let mut bytes = [0; MAX_CONTROL];
+        let len = payload.len().min(MAX_CONTROL);
+        bytes[..len].copy_from_slice(&payload[..len]);
+        Payload { bytes, len: len as u8 }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
 }
 
 /// The state of a WebSocket, but for what is being received and the application's.
@@ -66,6 +89,8 @@ pub struct Socket<'a> {
     pub id: Id,
     /// The rest of what a callback may reach.
     pub env: &'a mut Env,
+    /// Bytes in and out, up to this callback.
+    pub count: Count,
     out: Out<'a>,
     wish: &'a mut Wishes,
     link: &'a mut Link,
@@ -75,7 +100,13 @@ pub struct Socket<'a> {
 impl<'a> Socket<'a> {
     #[inline]
     pub(crate) fn new(io: Io<'a>, link: &'a mut Link, config: &'a Config) -> Self {
-        Socket { id: io.id, env: io.env, out: io.out, wish: io.wish, link, config }
+        let Io { id, out, wish, count, env } = io;
+        Socket { id, env, count, out, wish, link, config }
+    }
+
+    fn io(&mut self) -> Io<'_> {
+        let (id, out, count) = (self.id, self.out.reborrow(), self.count);
+        Io { id, out, wish: self.wish, count, env: self.env }
     }
 
     /// Sends a text message.
@@ -97,6 +128,25 @@ impl<'a> Socket<'a> {
             Message::Text(text) => self.send_text(text),
             Message::Binary(bytes) => self.send_binary(bytes),
         }
+    }
+
+    /// Sends the next part of a message that comes to be known bit by bit, as a frame of its own.
+    /// Until [`Socket::send_last`] no other message may be sent here; Pings may.
+    pub fn send_part(&mut self, message: &mut Fragments, part: &[u8]) -> Flow {
+        if self.link.stage == Stage::Open {
+            let mask = mask(self.link.role, self.env);
+            message.part(self.out.buffer(), part, mask);
+        }
+        self.out.flow()
+    }
+
+    /// Sends the last part of such a message; it may be empty.
+    pub fn send_last(&mut self, message: Fragments, part: &[u8]) -> Flow {
+        if self.link.stage == Stage::Open {
+            let mask = mask(self.link.role, self.env);
+            message.finish(self.out.buffer(), part, mask);
+        }
+        self.out.flow()
     }
 
     /// Sends a Ping; of the payload the first 125 bytes. The peer's answer is `on_pong`.
@@ -131,6 +181,17 @@ impl<'a> Socket<'a> {
             self.wish.set_deadline(Some(self.env.now.after(self.config.close)));
             // Who reads no more would not see the peer's Close.
             self.wish.resume();
+            self.io().read_when_full(true);
+        }
+    }
+
+    /// Shows messages, or not, although the output is full; off at first. For who bounds its
+    /// output by itself and sends while it receives: two peers that both read nothing while they
+    /// are full wait for each other for ever. Who answers messages leaves it off, or a peer that
+    /// does not read makes the output grow.
+    pub fn read_when_full(&mut self, on: bool) {
+        if self.link.stage == Stage::Open {
+            self.io().read_when_full(on);
         }
     }
 
@@ -150,7 +211,8 @@ impl<'a> Socket<'a> {
         self.link.stage == Stage::Open
     }
 
-    /// Shows no more messages until [`Socket::resume`]. Pings are not answered meanwhile either.
+    /// Shows no more messages until [`Socket::resume`]. Pings are not answered meanwhile either,
+    /// and whether the peer is still there is not asked.
     pub fn pause(&mut self) {
         if self.link.stage == Stage::Open {
             self.wish.pause();

@@ -5,7 +5,7 @@ mod support;
 
 use loopwork_ws::core::frame::{self, Opcode};
 use loopwork_ws::core::handshake::{BadAnswer, accept_key};
-use loopwork_ws::core::{Violation, close};
+use loopwork_ws::core::{Fragments, Violation, close};
 use loopwork_ws::http::core::Invalid;
 use loopwork_ws::tcp::reactor::{Handle, Loop, Os};
 use loopwork_ws::tcp::{Host, add, shutdown};
@@ -311,6 +311,28 @@ fn client_and_server_of_ours() {
     assert_eq!((ended.code, ended.clean, ended.failure), (1000, true, None));
     let ended = server.ends.next();
     assert_eq!((ended.code, &*ended.reason, ended.clean), (1000, "all came back", true));
+}
+
+#[test]
+fn a_message_in_parts() {
+    let server = echo_server();
+    let mut client = client(|socket, on| match on {
+        On::Open => {
+            let mut message = Fragments::text();
+            let _ = socket.send_part(&mut message, &"ü".as_bytes()[..1]);
+            let _ = socket.ping(b"between");
+            let _ = socket.send_part(&mut message, &"ü".as_bytes()[1..]);
+            let _ = socket.send_last(message, b"!");
+        }
+        On::Pong(payload) => assert_eq!(payload, b"between"),
+        On::Message(message) => {
+            assert_eq!(message, Message::Text("ü!"));
+            socket.close(CloseCode::NO_STATUS, "unsent");
+        }
+        _ => {}
+    });
+    let ended = client.run(server.at, &OPEN);
+    assert_eq!((ended.code, ended.clean, ended.failure), (1005, true, None));
 }
 
 #[test]
