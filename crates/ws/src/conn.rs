@@ -154,7 +154,6 @@ impl<A: App> Ws<A> {
         }
         link.stage = Stage::Ended;
         io.resume();
-        io.read_when_full(true);
         io.set_deadline(Some(io.env.now.after(self.config.close)));
     }
 

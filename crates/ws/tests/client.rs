@@ -8,7 +8,7 @@ use loopwork_ws::core::handshake::{BadAnswer, accept_key};
 use loopwork_ws::core::{Fragments, Violation, close};
 use loopwork_ws::http::core::Invalid;
 use loopwork_ws::tcp::reactor::{Handle, Loop, Os};
-use loopwork_ws::tcp::{Host, add, shutdown};
+use loopwork_ws::tcp::{Close, Host, add, shutdown};
 use loopwork_ws::{CloseCode, Failure, Message, Open, Socket, Ws, dial};
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -351,4 +351,23 @@ fn shutdown_of_a_client_says_going_away() {
     client.lp.run().unwrap();
     assert!(client.ends.next().clean);
     assert_eq!(server.ends.next().code, 1001);
+}
+
+#[test]
+fn shutdown_in_the_handshake_gives_up() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (at, server) = played(move |mut peer, _| {
+        tell.send(()).unwrap();
+        // Its end is a reset or an orderly one.
+        let _ = std::io::Read::read(&mut peer.stream, &mut [0; 8]);
+    });
+    let mut client = client(|_, _| panic!("it is not open"));
+    dial(&mut client.lp.env, client.ws, at, &OPEN, Seat::default()).unwrap();
+    while told.try_recv().is_err() {
+        client.lp.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    shutdown(&mut client.lp.env, client.ws);
+    client.lp.run().unwrap();
+    server.join().unwrap();
+    assert_eq!(client.ends.next(), failed(Failure::Stream(Close::Aborted)));
 }

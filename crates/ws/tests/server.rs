@@ -461,6 +461,31 @@ fn a_close_that_is_not_answered_times_out() {
 }
 
 #[test]
+fn a_close_behind_much_output_to_a_peer_that_only_writes() {
+    const BYTES: usize = 16 << 20;
+    let server = serve(|| {
+        let (play, ends) = Play::new(|socket, on| {
+            if let On::Message(_) = on {
+                assert_eq!(socket.send_binary(&vec![0; BYTES]), Flow::Full);
+                socket.close(CloseCode::NORMAL, "");
+            }
+        });
+        (Ws::new(play), ends)
+    });
+    let mut peer = Peer::upgraded(server.at);
+    // As much as no kernel buffers: what it does not read now would hold us up.
+    for _ in 0..64 {
+        peer.frame(Opcode::Binary, &vec![0; 1 << 20]);
+    }
+    peer.frame(Opcode::Close, &1000u16.to_be_bytes());
+    assert_eq!(peer.next().2.len(), BYTES);
+    assert_eq!(peer.rest(), close_bytes(1000, ""));
+    drop(peer);
+    let ended = server.ends.next();
+    assert_eq!((ended.code, ended.clean, ended.failure), (1000, true, None));
+}
+
+#[test]
 fn hostile_14_shutdown_says_going_away() {
     let (play, ends) = Play::new(echo);
     let mut lp = Loop::new(Os::new().unwrap());
