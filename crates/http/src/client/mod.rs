@@ -167,7 +167,9 @@ impl Exchange {
 struct Origin {
     free: Vec<Id>,
     waiting: VecDeque<Ticket>,
+    /// Connections, those being dialed among them.
     open: usize,
+    dialing: usize,
 }
 
 /// What all connections of a client share.
@@ -186,8 +188,14 @@ impl Pool {
         self.origins.get_mut(to)?.waiting.pop_front()
     }
 
-    fn waits(&self, to: &Address) -> bool {
-        self.origins.get(to).is_some_and(|o| !o.waiting.is_empty())
+    /// Whether one more connection is due: for one that waits and for whom none is dialed yet.
+    /// It counts as dialed then.
+    fn dials(&mut self, to: &Address) -> bool {
+        let Some(origin) = self.origins.get_mut(to) else { return false };
+        let due = origin.waiting.len() > origin.dialing && origin.open < self.config.per_address;
+        origin.open += usize::from(due);
+        origin.dialing += usize::from(due);
+        due
     }
 }
 
@@ -256,16 +264,14 @@ impl Client {
             over: false,
         });
         let ticket = Ticket { slot: slot as u32, birth };
-        let per_address = pool.config.per_address;
         let origin = pool.origins.entry(to.clone()).or_default();
         origin.waiting.push_back(ticket);
         match origin.free.pop() {
             Some(id) => env.calls.wake(id),
-            None if origin.open >= per_address => {}
-            None => {
-                origin.open += 1;
+            None if pool.dials(&to) => {
                 loopwork_tcp::dial(env, self.wires, to.clone(), WireConn::new(to));
             }
+            None => {}
         }
         Ok(ticket)
     }

@@ -41,6 +41,8 @@ pub struct WireConn {
     upload: Upload,
     stage: Stage,
     interim: u8,
+    /// It stands; before, it is being dialed.
+    stands: bool,
     /// It has carried an exchange before.
     used: bool,
     /// Something of the response came in.
@@ -57,6 +59,7 @@ impl WireConn {
             upload: Upload::Done,
             stage: Stage::Free,
             interim: 0,
+            stands: false,
             used: false,
             heard: false,
         }
@@ -254,6 +257,9 @@ impl Protocol for Wire {
     type Conn = WireConn;
 
     fn on_open(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
+        c.stands = true;
+        let pool = io.env.shared.get(self.pool);
+        pool.origins.entry(c.to.clone()).or_default().dialing -= 1;
         // A server that answers while it reads would wait for us, and we for it. What comes in is
         // bounded by the exchange's own pipe.
         io.read_when_full(true);
@@ -321,6 +327,7 @@ impl Protocol for Wire {
         let pool = env.shared.get(self.pool);
         let origin = pool.origins.entry(c.to.clone()).or_default();
         origin.open -= 1;
+        origin.dialing -= usize::from(!c.stands);
         origin.free.retain(|free| *free != id);
         if let Close::Dial(kind) = why {
             c.at = pool.next(&c.to);
@@ -329,8 +336,7 @@ impl Protocol for Wire {
             self.fail(&mut c, env, Failure::Closed);
         }
         let pool = env.shared.get(self.pool);
-        if pool.waits(&c.to) {
-            pool.origins.entry(c.to.clone()).or_default().open += 1;
+        if pool.dials(&c.to) {
             loopwork_tcp::dial(env, self.me, c.to.clone(), WireConn::new(c.to));
         } else if pool.origins.get(&c.to).is_some_and(|o| o.open == 0) {
             pool.origins.remove(&c.to);

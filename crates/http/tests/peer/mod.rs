@@ -379,6 +379,34 @@ impl Peer {
         }
     }
 
+    /// Waits for a head and takes it; false when the connection ends first.
+    pub(crate) fn heard(&mut self) -> bool {
+        let mut piece = [0; 65536];
+        loop {
+            if let Some(at) = self.buf.windows(4).position(|w| w == b"\r\n\r\n") {
+                self.buf.drain(..at + 4);
+                return true;
+            }
+            match self.stream.read(&mut piece) {
+                Ok(n) if n > 0 => self.buf.extend_from_slice(&piece[..n]),
+                _ => return false,
+            }
+        }
+    }
+
+    /// Some bytes, at least one.
+    pub(crate) fn read(&mut self, into: &mut [u8]) -> usize {
+        if !self.buf.is_empty() {
+            let n = self.buf.len().min(into.len());
+            into[..n].copy_from_slice(&self.buf[..n]);
+            self.buf.drain(..n);
+            return n;
+        }
+        let n = self.stream.read(into).unwrap();
+        assert!(n > 0, "ended");
+        n
+    }
+
     /// One response; `head`: it is the answer to HEAD.
     pub(crate) fn response(&mut self, head: bool) -> Got {
         let text = self.until(b"\r\n\r\n");
