@@ -1,0 +1,64 @@
+//! What it says of itself.
+
+use crate::harness::run;
+
+#[test]
+fn the_version() {
+    let ended = run(&["--version"], b"");
+    assert_eq!(ended.code, Some(0));
+    assert_eq!(ended.text(), concat!("loopwork ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn help_lists_the_commands() {
+    let ended = run(&["--help"], b"");
+    assert_eq!(ended.code, Some(0));
+    for part in ["serve", "echo", "nc", "get", "ws", "Examples:", "Exit codes:"] {
+        assert!(ended.text().contains(part), "{part} is missing in\n{}", ended.text());
+    }
+}
+
+#[test]
+fn each_command_teaches_by_examples() {
+    for (command, parts) in [
+        ("serve", &["[DIR]", "--port", "--bind", "--ws-echo", "--shutdown-timeout"][..]),
+        ("echo", &["tcp", "udp", "http", "ws", "--greet", "--shutdown-timeout"]),
+        ("nc", &["-l", "-k", "-u", "-U", "-z", "-w", "-v"]),
+        ("get", &["-X", "-H", "-d", "-o", "-O", "-I", "-i", "-v", "-L", "-f", "-s", "-w"]),
+        ("ws", &["-H", "-o", "-s", "-x", "-w", "-b"]),
+    ] {
+        let ended = run(&[command, "--help"], b"");
+        assert_eq!(ended.code, Some(0), "{command}");
+        let text = ended.text();
+        let example = format!("\n  loopwork {command} ");
+        assert!(text.matches(&example).count() >= 2, "{command} has too few examples:\n{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part} is missing in\n{text}");
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 100), "{command} is too wide");
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    for line in [
+        &[][..],
+        &["nothing"],
+        &["serve", "--port", "70000"],
+        &["serve", "--no-such-flag"],
+        &["serve", "--shutdown-timeout", "-1"],
+        &["echo"],
+        &["echo", "smtp"],
+        &["nc"],
+        &["nc", "host"],
+        &["nc", "-k", "host", "1"],
+        &["get"],
+        &["ws"],
+        &["ws", "http://127.0.0.1/"],
+        &["ws", "wss://127.0.0.1/"],
+    ] {
+        let ended = run(line, b"");
+        assert_eq!(ended.code, Some(2), "{line:?}: {ended:?}");
+        assert!(!ended.err.is_empty() && ended.out.is_empty(), "{line:?}: {ended:?}");
+    }
+}

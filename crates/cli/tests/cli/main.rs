@@ -1,0 +1,13 @@
+//! The built binary over real sockets: each command's contract, as a user meets it.
+//!
+//! Rules of these tests: loopback and port 0 alone; every wait is bounded; what was started is
+//! ended, by its own process id.
+
+mod echo;
+mod get;
+mod harness;
+mod help;
+mod nc;
+mod serve;
+mod signals;
+mod ws;

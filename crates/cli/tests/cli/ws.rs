@@ -1,0 +1,99 @@
+//! `ws`: lines out, lines in, and a Close in order.
+
+use crate::harness::*;
+
+fn server() -> (Run, String) {
+    let server = start(&["echo", "ws"]);
+    let url = format!("ws://{}/any/path", server.listening("ws"));
+    (server, url)
+}
+
+#[test]
+fn lines_come_back_as_lines_and_nothing_else() {
+    let (_server, url) = server();
+    let text = "one\n\n你好\nlast without an end";
+    let ended = run(&["ws", &url], text.as_bytes());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert_eq!(ended.text(), format!("{text}\n"));
+}
+
+#[test]
+fn it_talks_while_stdin_goes_on() {
+    let (_server, url) = server();
+    let mut client = start(&["ws", &url]);
+    client.feed(b"first\n".to_vec(), false);
+    assert_eq!(client.out.line_with("first"), "first");
+    client.feed(b"second\n".to_vec(), true);
+    let ended = client.ended();
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "first\nsecond\n"));
+}
+
+#[test]
+fn many_lines_come_back_all() {
+    let (_server, url) = server();
+    let text: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    let ended = run(&["ws", &url], text.as_bytes());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    same(&ended.out, text.as_bytes());
+}
+
+#[test]
+fn bytes_go_through_as_they_are() {
+    let (_server, url) = server();
+    let bytes = noise(4 << 20, 16);
+    let ended = run(&["ws", "-b", &url], &bytes);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    same(&ended.out, &bytes);
+}
+
+#[test]
+fn one_message_from_the_command_line() {
+    let (_server, url) = server();
+    let ended = run(&["ws", "-x", "hello", &url], b"not read\n");
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "hello\n"));
+    let began = std::time::Instant::now();
+    let ended = run(&["ws", "-x", "hello", "-w", "0.3", &url], b"");
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "hello\n"));
+    assert!(began.elapsed().as_millis() >= 290);
+}
+
+#[test]
+fn the_handshake_says_what_it_was_told_to() {
+    let refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (at, server) = canned(vec![refusal]);
+    let url = format!("ws://{at}/chat?x=1");
+    let args = ["ws", "-H", "A: b", "-o", "http://page", "-s", "v1", "-s", "v2", &url];
+    run(&args, b"").failed(1, "403");
+    let heard = server.join().unwrap().remove(0);
+    for part in [
+        "GET /chat?x=1 HTTP/1.1\r\n",
+        "\r\nA: b\r\n",
+        "\r\nOrigin: http://page\r\n",
+        "\r\nSec-WebSocket-Protocol: v1, v2\r\n",
+    ] {
+        assert!(heard.contains(part), "{part:?} is missing in {heard}");
+    }
+}
+
+#[test]
+fn failures_are_one_line() {
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    run(&["ws", &format!("ws://{gone}/")], b"").failed(1, "nobody listens");
+    let (_server, url) = server();
+    run(&["ws", &url], b"\xff\xfe\n").failed(1, "-b");
+    run(&["ws", "-H", "Upgrade: x", &url], b"").failed(2, "-H");
+    run(&["ws", "-H", "nonsense", &url], b"").failed(2, "Name: value");
+    let (http, _) = canned(vec![b"SSH-2.0\r\n\r\n".to_vec()]);
+    run(&["ws", &format!("ws://{http}/")], b"").failed(1, "not HTTP");
+}
+
+#[test]
+fn the_servers_end_is_told() {
+    let (server, url) = server();
+    let mut client = start(&["ws", &url]);
+    client.feed(b"hi\n".to_vec(), false);
+    client.out.line_with("hi");
+    server.signal("TERM");
+    assert_eq!(server.ended().code, Some(0), "the client answered the Close");
+    assert_eq!(client.ended().code, Some(0), "1001 is an end in order");
+}
