@@ -79,7 +79,6 @@ impl<A: App> Ws<A> {
             let (n, message) = match receiver.next(&mut bytes[used..], &self.config.limits) {
                 Ok(next) => next,
                 Err(violation) => {
-                    used = bytes.len();
                     pongs.settle(link, io);
                     self.violated(link, io, violation);
                     break;

@@ -195,8 +195,9 @@ impl<'a> Socket<'a> {
         }
     }
 
-    /// Gives the connection up now: what has not gone out is lost.
+    /// Gives the connection up now: what has not gone out is lost, and nothing more is shown.
     pub fn abort(&mut self) {
+        self.link.stage = Stage::Ended;
         self.wish.abort(Close::Aborted);
     }
 

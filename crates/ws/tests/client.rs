@@ -218,6 +218,10 @@ fn a_handshake_as_it_should_be_with_frames_behind_it() {
         assert_eq!(keys[2], (0x8A, true, b"?".to_vec()));
         assert_eq!(peer.next(), (0x88, true, vec![3, 232]));
         // The server ends first (RFC 6455 §7.1.1); then the client does.
+        peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let early = std::io::Read::read(&mut peer.stream, &mut [0; 8]).map_err(|e| e.kind());
+        assert_eq!(early, Err(ErrorKind::WouldBlock));
+        peer.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         peer.stream.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(peer.rest(), b"");
     });

@@ -461,6 +461,26 @@ fn a_close_that_is_not_answered_times_out() {
 }
 
 #[test]
+fn nothing_is_shown_behind_an_abort() {
+    let server = serve(|| {
+        let mut shown = 0;
+        let (play, ends) = Play::new(move |socket, on| {
+            if let On::Message(_) = on {
+                shown += 1;
+                assert_eq!(shown, 1);
+                socket.abort();
+                assert!(!socket.is_open());
+            }
+        });
+        (Ws::new(play), ends)
+    });
+    let mut peer = Peer::upgraded(server.at);
+    peer.send(&masked(Opcode::Text, b"x").repeat(5));
+    let ended = server.ends.next();
+    assert_eq!((ended.code, ended.failure), (1006, Some(Failure::Stream(Close::Aborted))));
+}
+
+#[test]
 fn a_close_behind_much_output_to_a_peer_that_only_writes() {
     const BYTES: usize = 16 << 20;
     let server = serve(|| {
