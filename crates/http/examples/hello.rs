@@ -8,7 +8,7 @@ use loopwork_http::tcp::reactor::{Loop, Os};
 use loopwork_http::tcp::{Flow, listen};
 use loopwork_http::{Answer, App, Http, Reply};
 
-struct Hello;
+pub(crate) struct Hello;
 
 impl App for Hello {
     type Exchange = ();
@@ -47,6 +47,7 @@ impl App for Hello {
     }
 }
 
+#[allow(dead_code, reason = "the tests take this file in as a module")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".to_owned());
     let mut lp = Loop::new(Os::new()?);
