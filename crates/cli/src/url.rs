@@ -301,7 +301,9 @@ mod tests {
     proptest! {
         /// Whatever is taken can be sent, and means the same when it is read again.
         #[test]
-        fn what_is_taken_can_be_sent(text in "(http://|//|a|é|/|\\.|\\?|#|:|8|%|@|\\[|\\]| ){0,16}") {
+        fn what_is_taken_can_be_sent(
+            text in "(http://|//|a|é|/|\\.|\\?|#|:|8|%|@|\\[|\\]| ){0,16}",
+        ) {
             if let Ok(url) = Url::parse(&text, HTTP) {
                 prop_assert!(url.target.starts_with('/'));
                 prop_assert!(url.target.bytes().all(|b| (0x21..0x7f).contains(&b)));

@@ -37,7 +37,8 @@ Examples:
   loopwork ws -x '{\"op\":\"list\"}' -w 2 ws://127.0.0.1:9000/api
   loopwork ws -b ws://127.0.0.1:9000/ < file        bytes, as binary messages
 
-At the end of stdin the connection is closed in order: what the server answers until then is shown.";
+At the end of stdin the connection is closed in order; what the server answers until then is
+shown.";
 
 pub(crate) fn command() -> Command {
     let value = |name, short, value, help| {
@@ -307,6 +308,8 @@ impl App for Talker {
         if self.pretty {
             talk("connected; ^D closes in order, ^C at once");
         }
+        // The directions are apart: what comes in goes to stdout, and causes no output here.
+        socket.read_when_full(true);
         self.output.attach(socket.id);
         if let Some(input) = &self.input {
             input.attach(socket.id);

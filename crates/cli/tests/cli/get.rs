@@ -181,7 +181,7 @@ fn a_closed_stdout_is_quiet() {
 fn megabytes_through_and_back() {
     let server = start(&["echo", "http"]);
     let url = format!("http://{}/", server.listening("http"));
-    let bytes: Vec<u8> = noise(8 << 20, 14).into_iter().map(|b| b'a' + b % 26).collect();
+    let bytes: Vec<u8> = noise(24 << 20, 14).into_iter().map(|b| b'a' + b % 26).collect();
     let ended = run(&["get", "-d", "@-", &url], &bytes);
     assert_eq!(ended.code, Some(0), "{}", ended.err);
     same(&ended.out, &bytes);

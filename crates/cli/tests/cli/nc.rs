@@ -144,6 +144,16 @@ fn a_slow_peer_stops_stdin() {
 }
 
 #[test]
+fn more_than_all_buffers_hold_comes_back_from_an_echo() {
+    let server = start(&["echo", "tcp", "--greet", ""]);
+    let port = server.listening("tcp").port().to_string();
+    let bytes = noise(32 * MIB, 17);
+    let ended = run(&["nc", "127.0.0.1", &port], &bytes);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    same(&ended.out, &bytes);
+}
+
+#[test]
 fn netcat_to_netcat() {
     let mut server = start(&["nc", "-l", "0"]);
     let at = listening(&server, "tcp");

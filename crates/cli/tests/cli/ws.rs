@@ -40,7 +40,7 @@ fn many_lines_come_back_all() {
 #[test]
 fn bytes_go_through_as_they_are() {
     let (_server, url) = server();
-    let bytes = noise(4 << 20, 16);
+    let bytes = noise(24 << 20, 16);
     let ended = run(&["ws", "-b", &url], &bytes);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     same(&ended.out, &bytes);
