@@ -6,12 +6,14 @@
 //!   that is not a regular file below the root: a FIFO would hang, a device would never end.
 //! * Whatever is not served is `NotFound`, whether it exists or not.
 
+use crate::conditions::Version;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +41,8 @@ pub(crate) enum Refusal {
     NotFound,
     /// It exists, and cannot be read: 403.
     Forbidden,
+    /// It cannot be read now; no descriptor is left, say: 503.
+    Unavailable,
 }
 
 /// What was found.
@@ -130,17 +134,38 @@ pub(crate) fn find(root: &Path, name: &Path) -> Result<Found, Refusal> {
     how.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let file = how.open(&real).map_err(|e| refusal(&e))?;
     let metadata = file.metadata().map_err(|e| refusal(&e))?;
-    if !metadata.is_file() {
+    if !metadata.is_file() || !is_still(&file, &real) {
         return Err(Refusal::NotFound);
     }
     Ok(Found::File(file, metadata, real))
 }
 
-fn refusal(error: &io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Refusal::Forbidden,
+/// The file that was opened is the one that was looked at: no folder on the way was exchanged for
+/// a link meanwhile. A system without `/proc` cannot say, and is believed.
+fn is_still(file: &File, real: &Path) -> bool {
+    let Ok(now) = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
+        return true;
+    };
+    // It may have been replaced by a newer version in the proper way, which unlinks it.
+    let now = now.as_os_str().as_bytes();
+    now.strip_suffix(b" (deleted)").unwrap_or(now) == real.as_os_str().as_bytes()
+}
+
+/// What an error of the file system means for who asked.
+pub(crate) fn refusal(error: &io::Error) -> Refusal {
+    const PASSING: [i32; 4] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EIO];
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => Refusal::Forbidden,
+        Some(number) if PASSING.contains(&number) => Refusal::Unavailable,
         _ => Refusal::NotFound,
     }
+}
+
+/// By what this version of a file is told from others: nanoseconds and length.
+pub(crate) fn version(metadata: &Metadata) -> Version {
+    let (seconds, fraction) = (metadata.mtime(), metadata.mtime_nsec());
+    let tag = format!("\"{seconds:x}.{fraction:x}-{:x}\"", metadata.len());
+    Version { tag, modified: modified(metadata) }
 }
 
 /// When a file was changed, in whole seconds, as HTTP says dates; `None` when HTTP could not say
@@ -230,6 +255,21 @@ mod tests {
         assert!(!is_too_much(&home.join("x"), Some(home.clone().into())));
         assert!(!is_too_much(&home, None));
         assert!(!is_too_much(&home, Some("".into())));
+    }
+
+    #[test]
+    fn a_file_that_was_exchanged_is_noticed() {
+        let dir = std::env::temp_dir().join(format!("loopwork-still-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let dir = dir.canonicalize().unwrap();
+        let path = dir.join("a");
+        std::fs::write(&path, "x").unwrap();
+        let file = File::open(&path).unwrap();
+        assert!(is_still(&file, &path));
+        assert!(!is_still(&file, &dir.join("b")));
+        std::fs::remove_file(&path).unwrap();
+        assert!(is_still(&file, &path), "replaced in the proper way");
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

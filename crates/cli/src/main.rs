@@ -6,6 +6,7 @@
 //! * Errors are values ([`common::Fail`]) that end here, as one line and an exit code.
 
 mod common;
+mod conditions;
 mod echo;
 mod files;
 mod get;

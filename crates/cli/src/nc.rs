@@ -220,7 +220,8 @@ impl Protocol for Netcat {
     }
 
     fn on_timeout(&mut self, conn: &mut Talk, io: &mut Io<'_>) {
-        if conn.moved == io.count.received + io.count.sent {
+        // What waits for stdout is not idle.
+        if conn.moved == io.count.received + io.count.sent && !io.paused() {
             self.note("nothing moved for too long");
             return io.abort(Close::TimedOut);
         }

@@ -7,6 +7,7 @@
 //! * Only GET and HEAD; what is served and what not is `files.rs`'s business.
 
 use crate::common::{self, Fail, Outcome};
+use crate::conditions::Part;
 use crate::files::{self, Found, Name, Refusal};
 use crate::{listing, mime, ws};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -217,12 +218,12 @@ impl Site {
             Ok(Found::File(file, metadata, real)) => {
                 return self.file(request, reply, file, &metadata, &real);
             }
-            Err(Refusal::Forbidden) => return refuse(reply, Refusal::Forbidden),
-            _ => {}
+            Ok(Found::Directory(_)) | Err(Refusal::NotFound | Refusal::Malformed) => {}
+            Err(why) => return refuse(reply, why),
         }
         match listing::page(&self.root, real, &name.path) {
             Ok(page) => self.page(reply, page),
-            Err(_) => refuse(reply, Refusal::Forbidden),
+            Err(error) => refuse(reply, files::refusal(&error)),
         }
     }
 
@@ -249,22 +250,42 @@ impl Site {
         metadata: &Metadata,
         path: &Path,
     ) -> Answer<Sending> {
-        let modified = files::modified(metadata);
-        let date = modified.map(httpdate::fmt_http_date);
+        let version = files::version(metadata);
+        let date = version.modified.map(httpdate::fmt_http_date);
         let kind = mime::content_type(path);
-        let mut headers = vec![("X-Content-Type-Options", "nosniff"), ("Content-Type", &kind)];
+        let mut headers = vec![
+            ("Content-Type", kind.as_str()),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Accept-Ranges", "bytes"),
+            ("ETag", &version.tag),
+        ];
         headers.extend(date.as_deref().map(|date| ("Last-Modified", date)));
-        // RFC 9110 §13.1.3: a date that cannot be read counts as none.
-        let known = request.headers.get_str("If-Modified-Since");
-        let known = known.and_then(|text| httpdate::parse_http_date(text).ok());
-        if known.zip(modified).is_some_and(|(known, modified)| modified <= known) {
+        if version.is_known(&request.headers) {
             return reply.send(304, &headers, b"");
         }
-        let left = metadata.len();
-        if reply.head(200, headers, Body::Length(left)).is_err() {
+        let len = metadata.len();
+        // RFC 9110 §14.2: a range means something with GET alone.
+        let part = match request.method {
+            Method::Get => version.part(&request.headers, len),
+            _ => Part::Whole,
+        };
+        let (status, at, left, range) = match part {
+            Part::Whole => (200, 0, len, None),
+            Part::Bytes(first, last) => {
+                (206, first, last - first + 1, Some(format!("bytes {first}-{last}/{len}")))
+            }
+            Part::Outside => {
+                let range = format!("bytes */{len}");
+                let text =
+                    listing::message("416 Range Not Satisfiable", "It is shorter than that.");
+                return error(reply, 416, &[("Content-Range", &range)], text);
+            }
+        };
+        headers.extend(range.as_deref().map(|range| ("Content-Range", range)));
+        if reply.head(status, headers, Body::Length(left)).is_err() {
             reply.abort();
         }
-        let mut sending = Sending::File { file, at: 0, left };
+        let mut sending = Sending::File { file, at, left };
         self.begin(&mut sending, &mut reply);
         reply.later(sending)
     }
@@ -285,6 +306,7 @@ fn refuse(reply: Reply<'_>, why: Refusal) -> Answer<Sending> {
         Refusal::Malformed => (400, "400 Bad Request", "That is no path."),
         Refusal::NotFound => (404, "404 Not Found", "Nothing of that name is served here."),
         Refusal::Forbidden => (403, "403 Forbidden", "The server may not read it."),
+        Refusal::Unavailable => (503, "503 Service Unavailable", "Try again in a moment."),
     };
     error(reply, status, &[], listing::message(title, text))
 }

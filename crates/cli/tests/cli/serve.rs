@@ -84,6 +84,40 @@ fn what_is_known_is_not_sent_again() {
 }
 
 #[test]
+fn tags_and_ranges() {
+    let (folder, _server, at) = site();
+    folder.write("digits", b"0123456789");
+    let (head, _) = ask(at, "GET /digits", &[]);
+    let tag = header(&head, "ETag").unwrap().to_string();
+    let date = header(&head, "Last-Modified").unwrap().to_string();
+    assert_eq!(header(&head, "Accept-Ranges"), Some("bytes"));
+    let old = "If-Modified-Since: Fri, 31 Dec 9999 23:59:59 GMT";
+    for (headers, status, body) in [
+        (&[format!("If-None-Match: {tag}")][..], "304", ""),
+        (&[format!("If-None-Match: \"a\", W/{tag}")], "304", ""),
+        (&["If-None-Match: *".to_string()], "304", ""),
+        (&["If-None-Match: \"a\"".to_string(), old.to_string()], "200", "0123456789"),
+        (&["Range: bytes=2-4".to_string()], "206", "234"),
+        (&["Range: bytes=-2".to_string()], "206", "89"),
+        (&["Range: bytes=0-0,2-3".to_string()], "200", "0123456789"),
+        (&["Range: bytes=8-".to_string(), format!("If-Range: {tag}")], "206", "89"),
+        (&["Range: bytes=8-".to_string(), format!("If-Range: {date}")], "206", "89"),
+        (&["Range: bytes=8-".to_string(), format!("If-Range: W/{tag}")], "200", "0123456789"),
+        (&["Range: bytes=8-".to_string(), "If-Range: \"a\"".to_string()], "200", "0123456789"),
+    ] {
+        let lines: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let (head, found) = ask(at, "GET /digits", &lines);
+        assert_eq!((&head[9..12], String::from_utf8(found).unwrap().as_str()), (status, body));
+    }
+    let (head, _) = ask(at, "GET /digits", &["Range: bytes=2-4"]);
+    assert_eq!(header(&head, "Content-Range"), Some("bytes 2-4/10"));
+    let (head, _) = ask(at, "GET /digits", &["Range: bytes=10-"]);
+    assert_eq!((&head[9..12], header(&head, "Content-Range")), ("416", Some("bytes */10")));
+    let (head, _) = ask(at, "HEAD /digits", &["Range: bytes=2-4"]);
+    assert_eq!((&head[9..12], header(&head, "Content-Length")), ("200", Some("10")));
+}
+
+#[test]
 fn directories_are_listed_or_have_an_index() {
     let (folder, _server, at) = site();
     folder.write("<script>&\"é.txt", b"x");
