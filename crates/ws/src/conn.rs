@@ -106,6 +106,10 @@ impl<A: App> Ws<A> {
                 }
                 core::Message::Pong(payload) => self.app.on_pong(app, &mut socket, payload),
             }
+            // Asking once more would give back what was gathered, if anything was.
+            if used == bytes.len() && receiver.memory() == 0 {
+                break;
+            }
         }
         pongs.settle(link, io);
         match link.stage {
