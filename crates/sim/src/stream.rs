@@ -266,6 +266,10 @@ impl Net {
         let key = self.key(fd)?;
         if self.dice.chance(Choice::BlockWrite, self.faults.block_write) {
             self.stats.cut_writes += 1;
+            // Without room now, the promised readiness comes when there is some.
+            if let Some(stream) = self.stream(key) {
+                stream.blocked = true;
+            }
             self.poke(key);
             return Err(ErrorKind::WouldBlock.into());
         }
