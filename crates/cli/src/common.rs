@@ -12,8 +12,8 @@ use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The exit code after ^C: 128 and the signal's number, as shells have it.
-const INTERRUPTED: i32 = 128 + SIGINT;
+/// The exit code after a signal is this and the signal's number, as shells have it: 130 after ^C.
+const SIGNALLED: i32 = 128;
 
 /// How often a loop that only waits for its output to be written looks for signals.
 const LOOK: Duration = Duration::from_millis(100);
@@ -140,7 +140,7 @@ pub(crate) fn end_in_order<W: World>(
     signal::watch(lp, &[SIGINT, SIGTERM, SIGHUP], move |env, number| {
         if std::mem::replace(&mut ending, true) {
             if number == SIGINT {
-                std::process::exit(INTERRUPTED);
+                std::process::exit(SIGNALLED + SIGINT);
             }
             return;
         }
@@ -162,9 +162,17 @@ pub(crate) fn serve<W: Streams>(lp: &mut Loop<W>) -> Outcome {
     Ok(())
 }
 
-/// ^C ends a client at once, with 130.
-pub(crate) fn end_at_once<W: World>(lp: &mut Loop<W>) -> io::Result<()> {
-    signal::watch(lp, &[SIGINT], |_, _| std::process::exit(INTERRUPTED)).map(drop)
+/// ^C and SIGTERM end a client at once, with 128 and the signal's number, behind `tidy`.
+pub(crate) fn end_at_once<W: World>(
+    lp: &mut Loop<W>,
+    tidy: impl Fn(&mut Env) + 'static,
+) -> io::Result<()> {
+    signal::watch(lp, &[SIGINT, SIGTERM], move |env, number| {
+        tidy(env);
+        // In the next turn: what was wished for tidying is carried out at the end of this one.
+        env.after(Duration::ZERO, move |_| std::process::exit(SIGNALLED + number));
+    })?;
+    Ok(())
 }
 
 /// Runs until `done` says that the output is written; signals are served meanwhile, also when the

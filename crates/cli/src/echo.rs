@@ -22,7 +22,8 @@ Examples:
   loopwork echo ws                     then: loopwork ws ws://127.0.0.1:PORT/
 
 tcp greets who connects, http greets who asks with GET and gives back the body of POST and PUT, ws
-gives back each message with its type, udp each datagram.";
+gives back each message with its type, udp each datagram.
+";
 
 pub(crate) fn command() -> Command {
     Command::new("echo")
@@ -46,6 +47,7 @@ pub(crate) fn command() -> Command {
                 .long("greet")
                 .value_name("TEXT")
                 .help("What tcp and http greet with, on a line; empty for nothing")
+                .allow_hyphen_values(true)
                 .default_value("欢迎光临"),
         )
         .arg(shutdown_timeout())

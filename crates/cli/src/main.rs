@@ -32,7 +32,8 @@ Examples:
 
 Each command has examples of its own: loopwork COMMAND --help.
 
-Exit codes: 0 well, 1 failure, 2 wrong usage, 130 after ^C; get has those of curl.";
+Exit codes: 0 well, 1 failure, 2 wrong usage, 130 after ^C; get has those of curl.
+";
 
 fn command() -> Command {
     Command::new("loopwork")

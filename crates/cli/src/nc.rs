@@ -33,7 +33,6 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 fn streams(wanted: &Wanted) -> Outcome {
     let mut addresses = VecDeque::from(wanted.place.addresses()?);
     let mut lp = Loop::new(Os::new()?);
-    common::end_at_once(&mut lp)?;
     let files = match wanted.scan {
         true => None,
         false => Some((Input::stdin(lp.mailbox()?, CHUNK)?, Output::stdout(lp.mailbox()?)?)),
@@ -52,6 +51,8 @@ fn streams(wanted: &Wanted) -> Outcome {
         stood: false,
         outcome: Ok(()),
     });
+    // A Unix socket's path is taken away with its listener.
+    common::end_at_once(&mut lp, move |env| tcp::unlisten(env, host))?;
     match first {
         None => lp.with(host, |host, cx| host.protocol.dial_next(cx.env)),
         Some(at) => {

@@ -30,7 +30,8 @@ Examples:
   loopwork serve -b 0.0.0.0 -p 80 www  for the whole network
 
 What begins with a dot is not served, and neither is what a symbolic link reaches outside of the
-directory. ^C finishes what is in flight; a second ^C ends at once.";
+directory. ^C finishes what is in flight; a second ^C ends at once.
+";
 
 pub(crate) fn command() -> Command {
     Command::new("serve")

@@ -38,11 +38,13 @@ Examples:
   loopwork ws -b ws://127.0.0.1:9000/ < file        bytes, as binary messages
 
 At the end of stdin the connection is closed in order; what the server answers until then is
-shown.";
+shown.
+";
 
 pub(crate) fn command() -> Command {
     let value = |name, short, value, help| {
-        Arg::new(name).short(short).long(name).value_name(value).help(help)
+        let arg = Arg::new(name).short(short).long(name).value_name(value).help(help);
+        arg.allow_hyphen_values(true)
     };
     Command::new("ws")
         .about("Talk to a WebSocket server: lines out, lines in")
@@ -86,7 +88,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
         Fail::failed(format!("cannot find {}: {why}; check the name", url.host))
     })?;
     let mut lp = Loop::new(Os::new()?);
-    common::end_at_once(&mut lp)?;
+    common::end_at_once(&mut lp, |_| {})?;
     let output = Output::stdout(lp.mailbox()?)?;
     let first = text(matches, "execute").map(str::to_string);
     let input = match first {

@@ -20,11 +20,13 @@ Examples:
   loopwork get -so /dev/null -w '%{http_code} %{time_total}\\n' http://127.0.0.1:8080/
 
 Exit codes are curl's: 1 protocol, 3 URL, 6 name, 7 connect, 8 answer, 18 partial, 22 with -f,
-23 write, 26 read, 28 time, 47 redirects, 52 empty, 56 receive.";
+23 write, 26 read, 28 time, 47 redirects, 52 empty, 56 receive.
+";
 
 pub(super) fn command() -> Command {
     let value = |name, short, value, help| {
-        Arg::new(name).short(short).long(name).value_name(value).help(help)
+        let arg = Arg::new(name).short(short).long(name).value_name(value).help(help);
+        arg.allow_hyphen_values(true)
     };
     let flag = |name, short, help| {
         Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue)

@@ -66,7 +66,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 
 fn transfer(wanted: Wanted) -> Outcome {
     let mut lp = Loop::new(Os::new()?);
-    common::end_at_once(&mut lp)?;
+    common::end_at_once(&mut lp, |_| {})?;
     let mut config = Config::default();
     config.timeout = PATIENCE;
     let client = Client::with_config(&mut lp, config);

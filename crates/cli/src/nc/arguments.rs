@@ -8,6 +8,11 @@ use loopwork::Address;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const USAGE: &str = "\
+loopwork nc [OPTIONS] HOST PORT
+       loopwork nc -l [OPTIONS] [HOST] PORT
+       loopwork nc [-l] -U [OPTIONS] PATH";
+
 const EXAMPLES: &str = "\
 Examples:
   loopwork nc example.org 80           talk to a server
@@ -17,7 +22,8 @@ Examples:
   echo hi | loopwork nc -u -w 1 127.0.0.1 7000
 
 The end of stdin ends our side (what others call -N), and receiving goes on until the peer ends
-too. Datagrams have no end: with -u say -w, or ^C. A listener says on stderr where it listens.";
+too. Datagrams have no end: with -u say -w, or ^C. A listener says on stderr where it listens.
+";
 
 fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
     Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue)
@@ -26,11 +32,12 @@ fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
 pub(super) fn command() -> Command {
     Command::new("nc")
         .about("Connect stdin and stdout to a peer, by TCP, UDP or a Unix socket")
+        .override_usage(USAGE)
         .after_help(EXAMPLES)
         .arg(
             Arg::new("where")
-                .value_name("[HOST] PORT")
-                .help("The peer, or where to listen (HOST is then 127.0.0.1); with -U a PATH")
+                .value_name("WHERE")
+                .help("The peer, or where to listen: HOST is then 127.0.0.1 unless it is said")
                 .num_args(1..=2)
                 .required(true),
         )

@@ -27,7 +27,7 @@ pub(super) fn run(wanted: &Wanted) -> Outcome {
     let first = wanted.place.addresses()?.into_iter().find_map(|at| at.ip());
     let at = first.ok_or_else(|| Fail::failed(format!("{host} has no address")))?;
     let mut lp = Loop::new(Os::new()?);
-    common::end_at_once(&mut lp)?;
+    common::end_at_once(&mut lp, |_| {})?;
     let input = Input::stdin(lp.mailbox()?, DATAGRAM)?;
     let output = Output::stdout(lp.mailbox()?)?;
     let netcat = Netcat {

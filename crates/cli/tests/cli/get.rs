@@ -122,12 +122,11 @@ fn redirects_do_not_lead_anywhere() {
 
 #[test]
 fn exit_codes() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     run(&["get", "https://127.0.0.1/"], b"").failed(1, "https");
     run(&["get", "gopher://127.0.0.1/"], b"").failed(1, "gopher");
     run(&["get", "http://a b/"], b"").failed(3, "URL");
     run(&["get", "http://no-such-host.invalid/"], b"").failed(6, "no-such-host.invalid");
-    run(&["get", &format!("http://{gone}/")], b"").failed(7, "nobody listens");
+    run(&["get", &format!("http://{NOBODY}/")], b"").failed(7, "nobody listens");
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
     for (answer, code, out, part) in [
         ("HTTP/1.1 404 No\r\nContent-Length: 2\r\n\r\nno".to_string(), 22, "", "404"),
@@ -146,7 +145,7 @@ fn exit_codes() {
     let url = format!("http://{at}/");
     run(&["get", "-o", "/no/such/dir/x", &url], b"").failed(23, "/no/such/dir/x");
     run(&["get", "-o", "/dev/full", &url], b"").failed(23, "cannot write");
-    let silent = run(&["get", "-s", &format!("http://{gone}/")], b"");
+    let silent = run(&["get", "-s", &format!("http://{NOBODY}/")], b"");
     assert_eq!((silent.code, silent.err.as_str()), (Some(7), ""));
 }
 

@@ -65,6 +65,9 @@ impl Heard {
     }
 }
 
+/// Where nobody listens: the system gives this port to nobody who asks for a free one.
+pub(crate) const NOBODY: &str = "127.0.0.1:1";
+
 /// A running `loopwork`.
 pub(crate) struct Run {
     pub(crate) child: Child,

@@ -35,6 +35,7 @@ fn each_command_teaches_by_examples() {
         for part in parts {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        assert!(text.ends_with('\n'), "{command}");
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{command} is too wide");
     }
 }

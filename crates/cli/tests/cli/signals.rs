@@ -100,6 +100,20 @@ fn a_client_ends_at_once() {
 }
 
 #[test]
+fn a_unix_socket_is_tidied_away() {
+    let folder = Folder::new();
+    let path = folder.path().join("s");
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let server = start(&["nc", "-lkU", path.to_str().unwrap()]);
+        server.err.line_with("listening on");
+        assert!(path.exists());
+        server.signal(signal);
+        assert_eq!(server.ended().code, Some(code));
+        assert!(!path.exists(), "after {signal}");
+    }
+}
+
+#[test]
 fn websockets_are_told_that_the_server_goes() {
     let server = start(&["echo", "ws"]);
     let at = server.listening("ws");

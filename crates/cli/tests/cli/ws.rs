@@ -77,8 +77,7 @@ fn the_handshake_says_what_it_was_told_to() {
 
 #[test]
 fn failures_are_one_line() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    run(&["ws", &format!("ws://{gone}/")], b"").failed(1, "nobody listens");
+    run(&["ws", &format!("ws://{NOBODY}/")], b"").failed(1, "nobody listens");
     let (_server, url) = server();
     run(&["ws", &url], b"\xff\xfe\n").failed(1, "-b");
     run(&["ws", "-H", "Upgrade: x", &url], b"").failed(2, "-H");
