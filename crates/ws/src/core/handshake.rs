@@ -241,7 +241,7 @@ pub fn choose_protocol<'a, 's>(
 pub enum BadAnswer {
     /// The status is not 101: the server refuses or redirects.
     Status(u16),
-    /// `Upgrade` is missing or does not say `websocket`.
+    /// `Upgrade` is missing, there twice, or does not say `websocket`.
     Upgrade,
     /// `Connection` is missing or does not say `Upgrade`.
     Connection,
@@ -279,15 +279,16 @@ pub fn check_response<'a, 'o>(
     key: &str,
     offered: &[&'o str],
 ) -> Result<Option<&'o str>, BadAnswer> {
-    let (mut upgrade, mut connection, mut extension) = (false, false, false);
-    let (mut accept, mut protocol) = (Once::Missing, Once::Missing);
+    let (mut connection, mut extension) = (false, false);
+    let (mut upgrade, mut accept, mut protocol) = (Once::Missing, Once::Missing, Once::Missing);
     for (name, value) in headers {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
         let value = str::from_utf8(value).unwrap_or("\0");
         if is("upgrade") {
             // > the |Upgrade| header field contains a value that is not an ASCII
             // > case-insensitive match for the value "websocket" (§4.1)
-            upgrade = value.eq_ignore_ascii_case("websocket");
+            // Two lines are a list of two (RFC 9110 §5.3), which does not match either.
+            upgrade.set(value);
         } else if is("connection") {
             connection |= has_token(value, "upgrade");
         } else if is("sec-websocket-accept") {
@@ -300,6 +301,7 @@ pub fn check_response<'a, 'o>(
     }
     let require = |held, fault| if held { Ok(()) } else { Err(fault) };
     require(status == 101, BadAnswer::Status(status))?;
+    let upgrade = upgrade.get().is_some_and(|value| value.eq_ignore_ascii_case("websocket"));
     require(upgrade, BadAnswer::Upgrade)?;
     require(connection, BadAnswer::Connection)?;
     require(accept.get().is_some_and(|a| verify_accept(key, a)), BadAnswer::Accept)?;
