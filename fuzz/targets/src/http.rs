@@ -1,0 +1,363 @@
+//! The HTTP targets: parsing, framing and decoding under any cut, httparse as the second
+//! opinion, and the encoder read back by the parser.
+
+use crate::cuts::Cuts;
+use loopwork_http::core::encode::{self, Connection, NO_HEADERS, RequestHead, ResponseHead};
+use loopwork_http::core::*;
+use std::fmt::Write;
+
+/// Limits that a small input reaches.
+const TIGHT: Limits = Limits {
+    head_bytes: 200,
+    target_bytes: 24,
+    headers: 5,
+    extension_bytes: 12,
+    trailer_bytes: 40,
+    body_bytes: 60,
+};
+
+/// Limits that no input reaches: what the encoder writes is not measured against any.
+const WIDE: Limits = Limits {
+    head_bytes: 1 << 20,
+    target_bytes: 1 << 20,
+    headers: 1 << 20,
+    extension_bytes: 0,
+    trailer_bytes: 1 << 20,
+    body_bytes: u64::MAX,
+};
+
+/// Ends every head for good or bad: what a parser says only when a line or a head is whole must
+/// then be said.
+const TAIL: &[u8] = b"x\n";
+
+/// Which messages come.
+#[derive(Clone, Copy)]
+enum Kind {
+    Requests,
+    /// Answers to requests of this method.
+    Responses(Method<'static>),
+    /// One chunked body, and nothing else.
+    Chunks,
+}
+
+/// Reads messages to the end, and writes down what it saw.
+struct Reader<'a> {
+    kind: Kind,
+    limits: Limits,
+    bytes: &'a [u8],
+    /// Bytes that are done with.
+    at: usize,
+    /// The most body bytes taken at a time.
+    bite: usize,
+    seen: Progress,
+    fields: Fields,
+    body: Option<Decoder>,
+    log: String,
+    data: Vec<u8>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(kind: Kind, limits: &Limits, bytes: &'a [u8], bite: usize) -> Self {
+        let body = match kind {
+            Kind::Chunks => Decoder::new(Body::Chunked, limits).ok(),
+            _ => None,
+        };
+        let (seen, fields) = (Progress::new(), Fields::new());
+        let (log, data) = (String::new(), Vec::new());
+        Self { kind, limits: *limits, bytes, at: 0, bite, seen, fields, body, log, data }
+    }
+
+    /// Reads as far as it can with the bytes before `end` alone.
+    fn read(&mut self, end: usize) -> Result<(), Malformed> {
+        while if self.body.is_some() { self.body(end)? } else { self.head(end)? } {}
+        Ok(())
+    }
+
+    /// One head; `false`: there is none yet.
+    fn head(&mut self, end: usize) -> Result<bool, Malformed> {
+        let Self { seen, fields, limits, log, .. } = self;
+        let bytes = &self.bytes[self.at..end];
+        let (framing, used) = match self.kind {
+            Kind::Requests => match parse_request(bytes, seen, fields, limits)? {
+                None => return Ok(false),
+                Some((r, used)) => {
+                    let _ = write!(log, "{r:?} {} {:?} {}", r.path(), r.query(), r.host());
+                    (r.framing()?, used)
+                }
+            },
+            Kind::Responses(method) => match parse_response(bytes, seen, fields, limits)? {
+                None => return Ok(false),
+                Some((r, used)) => {
+                    let _ = write!(log, "{r:?}");
+                    (r.framing(method)?, used)
+                }
+            },
+            Kind::Chunks => return Ok(false),
+        };
+        assert!(seen.is_idle() && 0 < used && used <= bytes.len());
+        let _ = write!(log, "{framing:?}");
+        self.at += used;
+        self.body = Some(Decoder::new(framing.body, limits)?);
+        Ok(true)
+    }
+
+    /// One piece of body; `false`: there is none yet.
+    fn body(&mut self, end: usize) -> Result<bool, Malformed> {
+        let Some(decoder) = &mut self.body else { return Ok(false) };
+        let bytes = &self.bytes[self.at..end];
+        match decoder.next(bytes, &self.limits)? {
+            Step::Data { skip, len } => {
+                assert!(len > 0 && skip + len <= bytes.len());
+                let len = len.min(self.bite);
+                self.data.extend_from_slice(&bytes[skip..skip + len]);
+                decoder.consume(len);
+                self.at += skip + len;
+                Ok(true)
+            }
+            Step::More { skip } => {
+                assert!(skip <= bytes.len());
+                self.at += skip;
+                Ok(false)
+            }
+            Step::End { skip, trailers } => {
+                assert!(decoder.is_end() && skip <= bytes.len() && trailers.end <= skip);
+                let section = &bytes[trailers];
+                let trailers = parse_trailers(section, &mut self.fields, &self.limits)?;
+                self.at += skip;
+                let _ = write!(self.log, "{trailers:?} ends at {}", self.at);
+                self.body = None;
+                Ok(true)
+            }
+        }
+    }
+}
+
+/// All cuts of the bytes come to the same: the same messages, the same error, as many bytes used.
+fn cuts_agree(kind: Kind, limits: &Limits, data: &[u8]) {
+    let bytes = [data, TAIL].concat();
+    let mut whole = Reader::new(kind, limits, &bytes, usize::MAX);
+    let verdict = whole.read(bytes.len());
+    for (n, cuts) in Cuts::ways(data).into_iter().enumerate() {
+        let mut cut = Reader::new(kind, limits, &bytes, [usize::MAX, 1, 5][n]);
+        let end = cuts.ends(bytes.len()).try_for_each(|end| cut.read(end));
+        assert_eq!(end, verdict, "way {n}");
+        assert_eq!(cut.log, whole.log, "way {n}");
+        assert!(cut.data == whole.data, "way {n}");
+        assert!(verdict.is_err() || cut.at == whole.at, "way {n}");
+    }
+}
+
+/// Requests, one behind the other, as a server reads them; httparse agrees with each head.
+pub fn http_request(data: &[u8]) {
+    cuts_agree(Kind::Requests, &Limits::default(), data);
+    cuts_agree(Kind::Requests, &TIGHT, data);
+
+    let (mut seen, mut fields) = (Progress::new(), Fields::new());
+    let limits = Limits::default();
+    let Ok(Some((ours, used))) = parse_request(data, &mut seen, &mut fields, &limits) else {
+        return;
+    };
+    let mut table = [httparse::EMPTY_HEADER; 100];
+    let mut theirs = httparse::Request::new(&mut table);
+    match theirs.parse(data) {
+        // Minor versions above 1.
+        Err(httparse::Error::Version) => return,
+        status => assert_eq!(status, Ok(httparse::Status::Complete(used))),
+    }
+    assert_eq!(theirs.method, Some(ours.method.as_str()));
+    assert_eq!(theirs.path, Some(ours.target));
+    assert_eq!(theirs.version, Some((ours.version == Version::Http11).into()));
+    assert!(ours.headers.iter().eq(theirs.headers.iter().map(|h| (h.name, h.value))));
+}
+
+/// Responses, one behind the other, as a client reads them; httparse agrees with each head.
+pub fn http_response(data: &[u8]) {
+    for method in [Method::Get, Method::Head, Method::Connect] {
+        cuts_agree(Kind::Responses(method), &Limits::default(), data);
+    }
+    cuts_agree(Kind::Responses(Method::Get), &TIGHT, data);
+
+    let (mut seen, mut fields) = (Progress::new(), Fields::new());
+    let limits = Limits::default();
+    let Ok(Some((ours, used))) = parse_response(data, &mut seen, &mut fields, &limits) else {
+        return;
+    };
+    let mut table = [httparse::EMPTY_HEADER; 100];
+    let mut theirs = httparse::Response::new(&mut table);
+    match theirs.parse(data) {
+        // Minor versions above 1.
+        Err(httparse::Error::Version) => return,
+        status => assert_eq!(status, Ok(httparse::Status::Complete(used))),
+    }
+    assert_eq!(theirs.code, Some(ours.status));
+    assert!(ours.headers.iter().eq(theirs.headers.iter().map(|h| (h.name, h.value))));
+}
+
+/// A chunked body, and whatever stands behind it.
+pub fn http_chunked(data: &[u8]) {
+    cuts_agree(Kind::Chunks, &Limits::default(), data);
+    cuts_agree(Kind::Chunks, &TIGHT, data);
+
+    // A body that is over stays over, and takes no byte of what follows.
+    let mut reader = Reader::new(Kind::Chunks, &WIDE, data, usize::MAX);
+    let verdict = reader.read(data.len());
+    assert!(reader.data.len() <= reader.at && reader.at <= data.len());
+    let mut end = Decoder::default();
+    let step = end.next(data, &WIDE);
+    assert_eq!(step, Ok(Step::End { skip: 0, trailers: 0..0 }));
+
+    // What was decoded, encoded again, is the same body.
+    if verdict.is_ok() && reader.body.is_none() {
+        let mut again = Vec::new();
+        encode::chunk(&mut again, &reader.data);
+        encode::last_chunk(&mut again, NO_HEADERS).unwrap();
+        let mut second = Reader::new(Kind::Chunks, &WIDE, &again, usize::MAX);
+        assert_eq!(second.read(again.len()), Ok(()));
+        assert!(second.data == reader.data && second.at == again.len());
+    }
+}
+
+/// What an application gives to the encoder, out of a fuzzer's bytes: two of flags, and then
+/// parts between bytes 0xFF (no UTF-8 text has one): three for the first line, then the body,
+/// then names and values in turn.
+struct Given<'a> {
+    status: u16,
+    body: Body,
+    connection: Connection,
+    texts: [&'a str; 3],
+    data: &'a [u8],
+    headers: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Given<'a> {
+    fn new(data: &'a [u8]) -> Option<Self> {
+        let [flags, status, rest @ ..] = data else { return None };
+        let mut parts = rest.split(|b| *b == 0xff);
+        let mut text = || std::str::from_utf8(parts.next().unwrap_or_default()).ok();
+        let texts = [text()?, text()?, text()?];
+        let data = parts.next().unwrap_or_default();
+        let length = Body::Length(data.len() as u64);
+        let body = [Body::None, length, Body::Chunked, Body::UntilClose][usize::from(flags & 3)];
+        let connections = [Connection::Implicit, Connection::KeepAlive, Connection::Close];
+        let connection = connections.get(usize::from(flags >> 2 & 3));
+        let parts: Vec<&[u8]> = parts.collect();
+        let headers = parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let connection = connection.copied().unwrap_or(Connection::Upgrade);
+        Some(Self { status: u16::from(*status) * 4, body, connection, texts, data, headers })
+    }
+
+    /// What the parser must make of the headers.
+    fn trimmed(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let ows = |b: &u8| matches!(b, b' ' | b'\t');
+        let trim = move |value: &'a [u8]| {
+            let start = value.iter().position(|b| !ows(b)).unwrap_or(value.len());
+            let end = value.iter().rposition(|b| !ows(b)).map_or(start, |last| last + 1);
+            &value[start..end]
+        };
+        self.headers.iter().map(move |(name, value)| (*name, trim(value)))
+    }
+
+    /// The parsed headers are those given, in order, and the encoder's own.
+    fn came_back(&self, headers: &Headers<'_>, skip: usize) {
+        let parsed = headers.iter().skip(skip).map(|(name, value)| (name.as_bytes(), value));
+        assert!(parsed.take(self.headers.len()).eq(self.trimmed()));
+        assert!(headers.len() - self.headers.len() <= 3);
+    }
+
+    /// Adds the body to a head, and reads both.
+    fn body_comes_back(&self, mut out: Vec<u8>, head: usize, kind: Kind, framed: Body) {
+        let mut trailers = 0;
+        match framed {
+            Body::Chunked => {
+                encode::chunk(&mut out, self.data);
+                let written = encode::last_chunk(&mut out, self.headers.iter().copied());
+                let written = written.or_else(|_| encode::last_chunk(&mut out, NO_HEADERS));
+                assert_eq!(written, Ok(()));
+                trailers = out.len() - head - self.data.len();
+            }
+            Body::Length(_) | Body::UntilClose => out.extend_from_slice(self.data),
+            Body::None => {}
+        }
+        let mut reader = Reader::new(kind, &WIDE, &out, usize::MAX);
+        assert_eq!(reader.read(out.len()), Ok(()));
+        assert_eq!(reader.at, out.len(), "with {trailers} bytes of chunks");
+        assert!(framed == Body::None || reader.data == self.data);
+        assert!(framed == Body::UntilClose || reader.body.is_none(), "one message");
+    }
+}
+
+/// No line end but those that the encoder put: one for each line of the head.
+fn nothing_is_injected(head: &[u8], lines: usize) {
+    let count = |b: u8| head.iter().filter(|x| **x == b).count();
+    let pairs = head.windows(2).filter(|pair| pair == b"\r\n").count();
+    assert_eq!((count(b'\r'), count(b'\n'), pairs), (lines, lines, lines));
+    assert!(head.ends_with(b"\r\n\r\n") && count(0) == 0);
+}
+
+/// What the encoder takes, the parser reads back; what it refuses leaves the buffer alone.
+pub fn http_encode(data: &[u8]) {
+    let Some(given) = Given::new(data) else { return };
+    if data[0] & 16 == 0 { a_request_comes_back(&given) } else { a_response_comes_back(&given) }
+}
+
+fn a_request_comes_back(given: &Given<'_>) {
+    let [method, target, host] = given.texts;
+    let (body, connection) = (given.body, given.connection);
+    let head = RequestHead { method, target, host, body, connection };
+    let mut out = b"\n".to_vec();
+    let written = encode::request_head(&mut out, &head, given.headers.iter().copied());
+    if out.remove(0) != b'\n' || written.is_err() {
+        return assert!(written.is_err() && out.is_empty());
+    }
+    let own =
+        usize::from(!matches!(body, Body::None)) + usize::from(connection != Connection::Implicit);
+    nothing_is_injected(&out, 3 + given.headers.len() + own);
+    let (mut seen, mut fields) = (Progress::new(), Fields::new());
+    let parsed = match parse_request(&out, &mut seen, &mut fields, &WIDE) {
+        // The encoder checks the bytes of a target, and leaves its form to the server.
+        Err(Malformed::InvalidTargetForm | Malformed::InvalidHost) => return,
+        Err(Malformed::MethodTooLong) => return assert!(method.len() > 32),
+        parsed => parsed.unwrap().expect("a whole head"),
+    };
+    let (request, used) = parsed;
+    assert_eq!((request.method.as_str(), request.target), (method, target));
+    assert_eq!(request.headers.get_str("host"), Some(host));
+    given.came_back(&request.headers, 1);
+    match request.framing() {
+        Err(sin) => assert_eq!(sin, Malformed::UnknownExpectation),
+        Ok(framing) => {
+            assert_eq!((framing.body, used), (body, out.len()));
+            given.body_comes_back(out.clone(), used, Kind::Requests, body);
+        }
+    }
+}
+
+fn a_response_comes_back(given: &Given<'_>) {
+    let [phrase, date, _] = given.texts;
+    let phrase = (!phrase.is_empty()).then_some(phrase);
+    let Given { status, body, connection, .. } = *given;
+    let date = (!date.is_empty()).then_some(date.as_bytes());
+    let head = ResponseHead { status, reason: phrase, body, connection, date };
+    let mut out = b"\n".to_vec();
+    let written = encode::response_head(&mut out, &head, given.headers.iter().copied());
+    if out.remove(0) != b'\n' || written.is_err() {
+        return assert!(written.is_err() && out.is_empty());
+    }
+    let (mut seen, mut fields) = (Progress::new(), Fields::new());
+    let parsed = parse_response(&out, &mut seen, &mut fields, &WIDE);
+    let (response, used) = parsed.unwrap().expect("a whole head");
+    assert_eq!((response.status, used), (status, out.len()));
+    assert_eq!(response.reason, phrase.unwrap_or(reason(status)).as_bytes());
+    nothing_is_injected(&out, 2 + response.headers.len());
+    let dated = given.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(b"date"));
+    given.came_back(&response.headers, usize::from(date.is_some() && !dated));
+    let framing = response.framing(Method::Get).unwrap();
+    let bodiless = matches!(status, 100..=199 | 204 | 304);
+    let expected = match body {
+        _ if bodiless => Body::None,
+        Body::None => Body::UntilClose,
+        body => body,
+    };
+    assert_eq!(framing.body, expected);
+    given.body_comes_back(out.clone(), used, Kind::Responses(Method::Get), expected);
+}

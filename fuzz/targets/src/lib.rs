@@ -1,0 +1,33 @@
+//! The fuzz targets: functions of bytes that panic when a property does not hold.
+//!
+//! Rules that hold here:
+//!
+//! * A target is deterministic: the same bytes, the same run, the same verdict.
+//! * Seeds are what a peer would send, as they are. What else a target needs (where to cut) is
+//!   derived from them, so that a corpus can be read, and taken from a capture.
+//! * Each target is in [`TARGETS`], has a binary of its name in `fuzz/fuzz_targets` and a folder
+//!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
+
+mod cuts;
+mod http;
+mod tcp;
+mod ws;
+
+pub use http::{http_chunked, http_encode, http_request, http_response};
+pub use tcp::tcp_ops;
+pub use ws::{ws_cuts, ws_frame, ws_handshake};
+
+/// A target: panics if a property does not hold for these bytes.
+pub type Target = fn(&[u8]);
+
+/// All targets by name.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("http_request", http_request),
+    ("http_response", http_response),
+    ("http_chunked", http_chunked),
+    ("http_encode", http_encode),
+    ("ws_frame", ws_frame),
+    ("ws_cuts", ws_cuts),
+    ("ws_handshake", ws_handshake),
+    ("tcp_ops", tcp_ops),
+];
