@@ -85,13 +85,23 @@ impl Env {
         self.random.fill_bytes(into);
     }
 
+    /// Out of the way of the loop's code, which has nobody to tell as a rule.
+    #[cfg(not(feature = "notrace"))]
+    #[cold]
+    #[inline(never)]
+    fn tell(&mut self, id: Id, what: Trace) {
+        if let Some(tracer) = &mut self.trace {
+            tracer.note(self.now, id, what);
+        }
+    }
+
     /// Tells the tracer, if there is one. A null test when there is none; nothing at all with the
     /// feature `notrace`.
     #[inline(always)]
     pub fn note(&mut self, id: Id, what: Trace) {
         #[cfg(not(feature = "notrace"))]
-        if let Some(tracer) = &mut self.trace {
-            tracer.note(self.now, id, what);
+        if self.trace.is_some() {
+            self.tell(id, what);
         }
         #[cfg(feature = "notrace")]
         let _ = (id, what);
