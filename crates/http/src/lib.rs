@@ -14,3 +14,7 @@ pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};
 pub use server::{App, Config, Conn, Http, Never, NoUpgrade, Offer, Serving, Upgrade};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
