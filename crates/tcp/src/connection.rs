@@ -11,8 +11,8 @@ use crate::{Close, Count, Io, Out, Protocol, Wishes};
 use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
 use std::io::ErrorKind::{TimedOut, WouldBlock};
 
-/// Output above which a writer is told [`Full`](crate::Flow::Full) and nothing more is read: a round trip of
-/// 100 Mbit/s over 5 ms; a thousand slow peers hold 64 MiB at most.
+/// Output above which a writer is told [`Full`](crate::Flow::Full) and nothing more is read: a
+/// round trip of 100 Mbit/s over 5 ms; a thousand slow peers hold 64 MiB at most.
 pub const HIGH_WATER: usize = 64 * 1024;
 /// Input that a protocol may leave unused while it asks for more: the longest head that any
 /// sane server takes.
