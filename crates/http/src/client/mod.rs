@@ -9,7 +9,8 @@
 //!   last one were complete, and not one byte came behind.
 //! * A request is sent a second time only when a kept connection turned out dead before a byte of
 //!   the answer came, and the method is idempotent and has no body (RFC 9112 §9.3.1); and once.
-//! * Every wait has a deadline.
+//! * Every wait for the network has a deadline. Who waits for a connection to fall free waits as
+//!   long as its owner does.
 
 mod wire;
 
