@@ -128,6 +128,21 @@ fn who_reads_slowly_is_not() {
         }
     }
     assert!(peer.rest().ends_with("0\r\n\r\n"));
+    // An answer that was given in one piece is no other: nothing is left to do but to wait.
+    let mut peer = server.peer();
+    peer.send("GET /blob?30000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    peer.until(b"\r\n\r\n");
+    let (mut left, mut piece) = (30_000_000, vec![0; 100_000]);
+    for n in 0.. {
+        left -= peer.read(&mut piece);
+        if left == 0 {
+            break;
+        }
+        if n % 30 == 0 {
+            std::thread::sleep(SHORT);
+        }
+    }
+    assert_eq!(peer.rest(), "");
     server.until("done", |log| log.done == [("/big".to_owned(), None)]);
 }
 

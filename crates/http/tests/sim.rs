@@ -35,7 +35,8 @@ type Case = (Job, Option<(u16, Vec<u8>)>);
 
 fn case(rng: &mut SplitMix) -> Case {
     let mut below = |n: u64| rng.next_u64() % n;
-    let bits = 4 + below(13);
+    // Up to twice what a pipe holds before it is full.
+    let bits = 4 + below(14);
     let size = below(1 << bits) as usize;
     let body: Vec<u8> = (0..size).map(|n| (n * 7 + size) as u8).collect();
     let chunked = below(2) == 0;

@@ -116,6 +116,7 @@ impl App for Site {
                 reply.close();
                 return reply.send(200, &[], b"bye");
             }
+            "/blob" => return reply.send(200, &[], &vec![b'x'; number as usize]),
             "/invalid-status" => return reply.send(99, &[], b""),
             p if p.starts_with("/status/") => {
                 return reply.send(p[8..].parse().unwrap(), &[], b"body");
