@@ -1,4 +1,4 @@
-//! A WebSocket echo server: `cargo run -p loopwork-ws --example echo [ADDR]`.
+//! A WebSocket echo server: `cargo run -p loopwork-ws --example ws_echo [ADDR]`.
 //!
 //! Text comes back as text and bytes as bytes, on any path. A peer that sends and does not read
 //! is not read either until it does.

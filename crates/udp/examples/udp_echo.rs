@@ -1,4 +1,4 @@
-//! A whole UDP echo server: `cargo run --example echo -- 127.0.0.1:9000`, and then
+//! A whole UDP echo server: `cargo run --example udp_echo -- 127.0.0.1:9000`, and then
 //! `nc -u 127.0.0.1 9000`. The word `bye` ends it.
 
 use loopwork_reactor::{Loop, Os};
