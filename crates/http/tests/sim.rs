@@ -11,7 +11,7 @@ mod proxy;
 
 use asker::{Job, add, ask};
 use loopwork_http::Http;
-use loopwork_http::client::{Client, Failure};
+use loopwork_http::client::{Client, Config, Failure};
 use loopwork_http::core::{
     Decoder, Fields, Limits, Method, Progress, Step, parse_response as response,
 };
@@ -152,7 +152,10 @@ fn run(seed: u64, hostile: bool) -> u64 {
     let log = Arc::<Mutex<Log>>::default();
     let at = |port: u16| std::net::SocketAddr::from(([127, 0, 0, 1], port));
     let (origin, _) = listen(&mut lp, at(80), Http::new(Site { log: log.clone() })).unwrap();
-    let client = Client::new(&mut lp);
+    let mut config = Config::default();
+    // Few connections: most requests wait for one, and find it as the last one left it.
+    config.per_address = 1 + seed as usize % 3;
+    let client = Client::with_config(&mut lp, config);
     let to = Address::Ip(at(80));
     let (front, _) = listen(&mut lp, at(81), Http::new(Proxy { client, to })).unwrap();
     let asker = add(&mut lp, client);
