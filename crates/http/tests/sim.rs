@@ -25,7 +25,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 /// `LOOPWORK_SEEDS` runs more of them.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 1000;
 const JOBS: u64 = 10;
 /// Turns after which a run is called stuck.
 const TURNS: u64 = 400_000;
