@@ -134,16 +134,20 @@ impl<'a> Reader<'a> {
 
 /// All cuts of the bytes come to the same: the same messages, the same error, as many bytes used.
 fn cuts_agree(kind: Kind, limits: &Limits, data: &[u8]) {
-    let bytes = [data, TAIL].concat();
-    let mut whole = Reader::new(kind, limits, &bytes, usize::MAX);
-    let verdict = whole.read(bytes.len());
-    for (n, cuts) in Cuts::ways(data).into_iter().enumerate() {
-        let mut cut = Reader::new(kind, limits, &bytes, [usize::MAX, 1, 5][n]);
-        let end = cuts.ends(bytes.len()).try_for_each(|end| cut.read(end));
-        assert_eq!(end, verdict, "way {n}");
-        assert_eq!(cut.log, whole.log, "way {n}");
-        assert!(cut.data == whole.data, "way {n}");
-        assert!(verdict.is_err() || cut.at == whole.at, "way {n}");
+    let with_tail = [data, TAIL].concat();
+    for bytes in [data, &with_tail] {
+        let mut whole = Reader::new(kind, limits, bytes, usize::MAX);
+        let verdict = whole.read(bytes.len());
+        for (n, cuts) in Cuts::ways(data).into_iter().enumerate() {
+            let mut cut = Reader::new(kind, limits, bytes, [usize::MAX, 1, 5][n]);
+            let end = cuts.ends(bytes.len()).try_for_each(|end| cut.read(end));
+            // Of a head in pieces a parser may say what is wrong only when it is whole.
+            let later = bytes.len() == data.len() && verdict.is_err() && end.is_ok();
+            assert!(end == verdict || later, "way {n}: {end:?}, not {verdict:?}");
+            assert_eq!(cut.log, whole.log, "way {n}");
+            assert!(cut.data == whole.data, "way {n}");
+            assert!(verdict.is_err() || cut.at == whole.at, "way {n}");
+        }
     }
 }
 
@@ -206,14 +210,32 @@ pub fn http_chunked(data: &[u8]) {
     let step = end.next(data, &WIDE);
     assert_eq!(step, Ok(Step::End { skip: 0, trailers: 0..0 }));
 
-    // What was decoded, encoded again, is the same body.
+    // What was decoded, encoded again, is the same body; and a plain decoder agrees.
     if verdict.is_ok() && reader.body.is_none() {
+        assert_eq!(plain_chunks(data).as_ref(), Some(&reader.data));
         let mut again = Vec::new();
         encode::chunk(&mut again, &reader.data);
         encode::last_chunk(&mut again, NO_HEADERS).unwrap();
         let mut second = Reader::new(Kind::Chunks, &WIDE, &again, usize::MAX);
         assert_eq!(second.read(again.len()), Ok(()));
         assert!(second.data == reader.data && second.at == again.len());
+    }
+}
+
+/// The body of whole chunks, by a decoder that is slow and plain. It believes the extensions and
+/// the trailers.
+fn plain_chunks(mut rest: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let digits = rest[..end].split(|b| *b == b';').next()?;
+        let size = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        rest = &rest[end + 2..];
+        if size == 0 {
+            return Some(body);
+        }
+        body.extend_from_slice(rest.get(..size)?);
+        rest = rest[size..].strip_prefix(b"\r\n")?;
     }
 }
 
