@@ -198,7 +198,10 @@ fn answers_without_a_body_have_none() {
 
 #[test]
 fn interim_responses_have_a_limit() {
-    let some = always(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let some = always(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 x\r\nLink: a\r\n\r\n\
+          HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    );
     assert_eq!(Bench::new(some.at, |_| {}).run(Job::get("/")).text(), (200, ""));
     let flood = hand(|_, mut peer| {
         assert!(peer.heard());
@@ -214,7 +217,8 @@ fn interim_responses_have_a_limit() {
 #[test]
 fn bytes_behind_an_answer_spoil_the_connection() {
     let cases: [&[u8]; 3] = [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi\
+          HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nX",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi",
     ];

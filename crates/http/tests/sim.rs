@@ -86,7 +86,8 @@ impl Protocol for Raw {
 const SCRIPT: &[u8] = b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n\
     PUT /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc\
     GET /late HTTP/1.1\r\nHost: a\r\n\r\n\
-    PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n1\r\nd\r\n0\r\n\r\n\
+    PUT /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n\
+    1\r\nd\r\n0\r\n\r\n\
     POST /hello HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nGET /evil\
     HEAD /sized?5 HTTP/1.1\r\nHost: a\r\n\r\n\
     GET /big?20000 HTTP/1.1\r\nHost: a\r\n\r\n\
