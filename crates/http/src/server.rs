@@ -76,7 +76,9 @@ pub enum Offer<C> {
 
 /// A protocol to which HTTP hands a connection over. Bytes behind the request are its first.
 pub trait Upgrade: Protocol {
-    /// Looks at a request whose head is complete, before the application sees it.
+    /// Looks at a request whose head is complete, before the application sees it. A request with
+    /// a body has to be received whole before its protocol changes (RFC 9110 §7.8): it is to be
+    /// passed or refused, and one that is accepted all the same is given up.
     fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn>;
 }
 
@@ -132,6 +134,13 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// How long an exchange may wait: for its body, or without one for its reader.
+    fn exchange(&self, whole: bool) -> Duration {
+        if whole { self.write_timeout } else { self.body_timeout }
+    }
+}
+
 /// An HTTP/1.1 server, and the protocol that may follow on it.
 pub struct Http<A, U = NoUpgrade> {
     /// What answers.
@@ -179,8 +188,8 @@ pub enum Conn<X, C> {
 }
 
 impl<X> Serving<X> {
-    fn begin(&mut self, request: &Request<'_>, framing: &Framing) {
-        (self.stage, self.ended, self.drained) = (Stage::Exchange, false, 0);
+    fn begin(&mut self, request: &Request<'_>, framing: &Framing, sent: u64) {
+        (self.stage, self.ended, self.drained, self.sent) = (Stage::Exchange, false, 0, sent);
         self.sending = Sending {
             phase: Phase::Head,
             head_only: request.method == Method::Head,
@@ -219,53 +228,50 @@ impl<A: App, U: Upgrade> Http<A, U> {
         }
         let idle = s.progress.is_idle();
         let limits = &self.config.limits;
-        let parsed = parse_request(bytes, &mut s.progress, &mut self.fields, limits);
-        let (request, framing, n) = match parsed.map(|p| p.map(|(r, n)| (r.framing(), r, n))) {
-            Ok(Some((Ok(framing), request, n))) => (request, framing, n),
+        let parsed = parse_request(bytes, &mut s.progress, &mut self.fields, limits)
+            .and_then(|found| found.map(|(r, n)| Ok((r.framing()?, r, n))).transpose())
+            .and_then(|found| found.map(|f| Ok((Decoder::new(f.0.body, limits)?, f))).transpose());
+        let (decoder, (framing, request, n)) = match parsed {
+            Ok(Some(found)) => found,
             Ok(None) => {
                 if idle {
                     io.set_deadline(Some(io.env.now.after(self.config.head_timeout)));
                 }
                 return false;
             }
-            Ok(Some((Err(why), ..))) | Err(why) => {
-                self.malformed(s, io, why);
-                return true;
-            }
-        };
-        *used += n;
-        // A request is received whole before its protocol changes (RFC 9110 §7.8): with a body it
-        // is not offered. The deadline was HTTP's, and is not the next protocol's.
-        if matches!(framing.body, Body::None | Body::Length(0)) {
-            io.set_deadline(None);
-            match self.next.offer(&request, io) {
-                Offer::Pass => {}
-                Offer::Accept(c) => {
-                    *conn = Conn::Upgraded(c);
-                    return true;
-                }
-                Offer::Refuse(status, headers, text) => {
-                    self.refuse(s, io, status, headers, text);
-                    return true;
-                }
-            }
-        }
-        s.decoder = match Decoder::new(framing.body, limits) {
-            Ok(decoder) => decoder,
             Err(why) => {
                 self.malformed(s, io, why);
                 return true;
             }
         };
+        *used += n;
+        s.decoder = decoder;
+        // Behind a shutdown nothing new begins. The deadline is HTTP's, not the next protocol's.
+        io.set_deadline(None);
+        let offer = if s.last { Offer::Pass } else { self.next.offer(&request, io) };
+        match offer {
+            Offer::Pass => {}
+            Offer::Accept(c) if s.decoder.is_end() => {
+                *conn = Conn::Upgraded(c);
+                return true;
+            }
+            Offer::Accept(c) => {
+                // See `Upgrade::offer`: what follows is a body, not the next protocol's.
+                self.next.on_close(c, io.id, io.env, Close::Aborted);
+                io.abort(Close::Aborted);
+                return false;
+            }
+            Offer::Refuse(status, headers, text) => {
+                self.refuse(s, io, status, headers, text);
+                return true;
+            }
+        }
         if !self.app.understands(request.method) {
             self.refuse(s, io, 501, &[], "method not understood\n");
             return true;
         }
-        s.begin(&request, &framing);
-        let wait =
-            if s.decoder.is_end() { self.config.write_timeout } else { self.config.body_timeout };
-        io.set_deadline(Some(io.env.now.after(wait)));
-        s.sent = io.count.sent;
+        s.begin(&request, &framing, io.count.sent);
+        io.set_deadline(Some(io.env.now.after(self.config.exchange(s.decoder.is_end()))));
         let remaining = s.decoder.remaining();
         let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.date, remaining);
         s.x = self.app.on_request(&request, reply).0;

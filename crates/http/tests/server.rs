@@ -272,8 +272,9 @@ impl Protocol for Shout {
 
 impl Upgrade for Shout {
     fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<()> {
+        let body = request.headers.contains("content-length");
         match request.headers.get_str("upgrade") {
-            Some("shout") => {
+            Some("shout") if !body => {
                 let head = b"HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: shout\r\n\r\n";
                 let _ = io.write(head);
                 Offer::Accept(())
@@ -312,7 +313,7 @@ fn an_upgrade_takes_the_early_bytes_along() {
     let got = peer.response(false);
     assert_eq!((got.text(), got.header("upgrade")), ((426, "louder\n"), Some("shout")));
     assert_eq!(peer.rest(), "");
-    // A request with a body has not come in whole: it is not offered.
+    // A request with a body has not come in whole: it is passed.
     let mut peer = server.peer();
     let body = upgrade("shout").replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi");
     peer.send(body);
