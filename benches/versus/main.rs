@@ -1,7 +1,7 @@
 //! `versus`: the same work by loopwork and by a peer, in one run, as a table of ratios.
 //!
 //! ```text
-//! cargo run --release -p loopwork-benches --bin versus -- tcp [--rounds 5] [--seconds 2]
+//! cargo run --release -p loopwork-benches --bin versus -- tcp [--rounds 15] [--seconds 1] [--conns N]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! ```
 //!
@@ -22,7 +22,8 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-const USAGE: &str = "usage: versus tcp [--rounds N] [--seconds N] | versus idle [--conns N]";
+const USAGE: &str =
+    "usage: versus tcp [--rounds N] [--seconds N] [--conns N] | versus idle [--conns N]";
 const SERVERS: [&str; 2] = ["raw", "loopwork"];
 /// Connections of the exact counts; see `exact`.
 const EXACT_CONNS: usize = 32;
@@ -127,15 +128,16 @@ impl Default for Best {
 }
 
 fn tcp(args: &[&str]) -> io::Result<()> {
-    let rounds = option(args, "--rounds", 5)?;
-    let time = Duration::from_secs(option(args, "--seconds", 2)?);
+    let rounds = option(args, "--rounds", 15)?;
+    let time = Duration::from_secs(option(args, "--seconds", 1)?);
     sys::pin(1)?;
     println!("tcp echo, {MESSAGE} B, ping-pong, best of {rounds} alternating rounds of {time:?}\n");
     println!(
         "| connections | server | messages/s | server CPU ns/message | rate ÷ raw | CPU ÷ raw |"
     );
     println!("|---|---|---|---|---|---|");
-    for conns in [1, 64, 1000] {
+    let only = option(args, "--conns", 0)? as usize;
+    for conns in [1, 64, 1000].into_iter().filter(|c| only == 0 || *c == only) {
         let mut best: BTreeMap<&str, Best> = BTreeMap::new();
         for round in 0..rounds {
             for i in 0..SERVERS.len() {
