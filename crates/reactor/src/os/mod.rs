@@ -1,0 +1,303 @@
+//! The real world: mio, the kernel's sockets, the clock.
+//!
+//! Rules of this folder:
+//! * This folder alone names mio and sockets, and it alone asks for the time (the two batch calls
+//!   of `mmsg.rs` act on its behalf).
+//! * Every socket is registered once, edge-triggered, for reading and writing: no `epoll_ctl` on
+//!   the way of a message.
+//! * The id travels with the registration. A poll's events become ids before anyone acts on them,
+//!   and a token carries the low half of the birth, so that an event of a slot's former owner is
+//!   recognised.
+
+mod datagrams;
+mod streams;
+
+use crate::id::{Fd, Id, Instant, Ready};
+use crate::mail::{Mail, Mailbox};
+use crate::mmsg::Batches;
+use crate::world::{Address, World};
+use mio::event::Source;
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::{Events, Interest, Poll, Token, Waker};
+use slab::Slab;
+use socket2::{Domain, SockAddr};
+use std::io::{self, ErrorKind, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time;
+
+pub use mio;
+
+/// Events taken by one poll; what is more stays in the kernel for the next.
+const EVENTS: usize = 1024;
+const MAIL: Token = Token(usize::MAX);
+const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+
+enum Kind {
+    TcpListener(TcpListener),
+    UnixListener(UnixListener, PathBuf),
+    Tcp(TcpStream),
+    Unix(UnixStream),
+    /// With whether it is connected: then sending names no address.
+    Udp(UdpSocket, bool),
+    Signals(UnixStream),
+    Foreign,
+}
+
+struct Entry {
+    kind: Kind,
+    id: Id,
+}
+
+struct Watch {
+    id: Id,
+    fd: Fd,
+    flags: Vec<(i32, Arc<AtomicBool>)>,
+    hooks: Vec<signal_hook::SigId>,
+}
+
+/// The real world.
+pub struct Os {
+    poll: Poll,
+    events: Events,
+    entries: Slab<Entry>,
+    start: time::Instant,
+    mailbox: Option<Mailbox>,
+    watches: Vec<Watch>,
+    batches: Option<Box<Batches>>,
+}
+
+impl Os {
+    /// Opens the poll.
+    ///
+    /// # Errors
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Os> {
+        Ok(Os {
+            poll: Poll::new()?,
+            events: Events::with_capacity(EVENTS),
+            entries: Slab::new(),
+            start: time::Instant::now(),
+            mailbox: None,
+            watches: Vec::new(),
+            batches: None,
+        })
+    }
+
+    /// Registers a user's own source of mio's. It stays the user's; its readiness goes to `id`,
+    /// whose driver is the user's own `impl Driver<Os>`.
+    ///
+    /// # Errors
+    /// What the kernel says of the registration.
+    pub fn watch(&mut self, source: &mut dyn Source, id: Id, interest: Interest) -> io::Result<Fd> {
+        let (key, token) = self.vacant(id);
+        self.poll.registry().register(source, token, interest)?;
+        self.entries.insert(Entry { kind: Kind::Foreign, id });
+        Ok(key)
+    }
+
+    /// Ends what [`Os::watch`] began.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn unwatch(&mut self, source: &mut dyn Source, fd: Fd) -> io::Result<()> {
+        self.entries.try_remove(fd.0 as usize);
+        self.poll.registry().deregister(source)
+    }
+
+    fn vacant(&self, id: Id) -> (Fd, Token) {
+        let key = self.entries.vacant_key();
+        (Fd(key as u32), Token(key | (id.birth as u32 as usize) << 32))
+    }
+
+    fn seat<S: Source>(
+        &mut self,
+        mut source: S,
+        id: Id,
+        interest: Interest,
+        kind: impl FnOnce(S) -> Kind,
+    ) -> io::Result<Fd> {
+        let (fd, token) = self.vacant(id);
+        self.poll.registry().register(&mut source, token, interest)?;
+        self.entries.insert(Entry { kind: kind(source), id });
+        Ok(fd)
+    }
+
+    #[inline]
+    fn kind(&self, fd: Fd) -> io::Result<&Kind> {
+        self.entries.get(fd.0 as usize).map(|e| &e.kind).ok_or_else(wrong_kind)
+    }
+
+    fn udp(&self, fd: Fd) -> io::Result<&UdpSocket> {
+        match self.kind(fd)? {
+            Kind::Udp(socket, _) => Ok(socket),
+            _ => Err(wrong_kind()),
+        }
+    }
+}
+
+impl Drop for Os {
+    fn drop(&mut self) {
+        for hook in self.watches.drain(..).flat_map(|w| w.hooks) {
+            signal_hook::low_level::unregister(hook);
+        }
+        // A Unix listener's path goes with it, however the loop ended.
+        for key in 0..self.entries.capacity() {
+            self.close(Fd(key as u32));
+        }
+    }
+}
+
+/// A call on a socket that cannot do it: a driver's mistake, never a peer's.
+#[cold]
+fn wrong_kind() -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, "not a socket of the kind that this call needs")
+}
+
+fn domain(at: SocketAddr) -> Domain {
+    if at.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }
+}
+
+fn address(at: &SockAddr) -> Address {
+    match at.as_socket() {
+        Some(at) => Address::Ip(at),
+        None => Address::Unix(unix_path(at)),
+    }
+}
+
+/// The path, empty when unnamed, with a NUL before an abstract name.
+fn unix_path(at: &SockAddr) -> PathBuf {
+    use std::os::unix::ffi::OsStringExt;
+    if let Some(name) = at.as_abstract_namespace() {
+        let mut bytes = vec![0];
+        bytes.extend_from_slice(name);
+        return PathBuf::from(std::ffi::OsString::from_vec(bytes));
+    }
+    at.as_pathname().map(PathBuf::from).unwrap_or_default()
+}
+
+/// Runs a call again for as long as signals interrupt it.
+#[inline]
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+impl World for Os {
+    #[inline]
+    fn now(&mut self) -> Instant {
+        Instant(self.start.elapsed().as_nanos() as u64 + 1)
+    }
+
+    fn unix_time(&mut self) -> time::Duration {
+        // A clock set before 1970 is wrong in any case.
+        time::SystemTime::now().duration_since(time::UNIX_EPOCH).unwrap_or_default()
+    }
+
+    fn poll(&mut self, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
+        let timeout = match until {
+            None => None,
+            Some(Instant(0)) => Some(time::Duration::ZERO),
+            Some(at) => Some(at.since(self.now())),
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
+            other => other?,
+        }
+        for event in &self.events {
+            if event.token() == MAIL {
+                let id = Id::MAIL;
+                ready.push(Ready {
+                    id,
+                    readable: true,
+                    writable: false,
+                    closed: false,
+                    gone: false,
+                });
+                continue;
+            }
+            let token = event.token().0;
+            let Some(entry) = self.entries.get(token & 0xffff_ffff) else { continue };
+            if entry.id.birth as u32 as usize != token >> 32 {
+                continue;
+            }
+            let (closed, gone) = (event.is_read_closed(), event.is_error());
+            ready.push(Ready {
+                id: entry.id,
+                readable: event.is_readable() || closed || gone,
+                writable: event.is_writable() || gone,
+                closed: closed || gone,
+                gone,
+            });
+        }
+        Ok(())
+    }
+
+    fn random(&mut self, into: &mut [u8]) {
+        // The kernel's generator fails only where there is none: nothing could go on safely then.
+        getrandom::fill(into).expect("the kernel's random generator");
+    }
+
+    fn close(&mut self, fd: Fd) {
+        let entry = self.entries.try_remove(fd.0 as usize);
+        if let Some(Entry { kind: Kind::UnixListener(listener, path), .. }) = entry {
+            drop(listener);
+            // Gone already, or not ours any more: nothing is left to tidy then.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn watch_signals(&mut self, signals: &[i32], id: Id) -> io::Result<()> {
+        if signals.iter().any(|signal| signal_hook::consts::FORBIDDEN.contains(signal)) {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "a signal that cannot be caught"));
+        }
+        let (read, write) = std::os::unix::net::UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        let fd = self.seat(UnixStream::from_std(read), id, Interest::READABLE, Kind::Signals)?;
+        // Of a watch that fails half way, the hooks that stand are taken back with the world.
+        self.watches.push(Watch { id, fd, flags: Vec::new(), hooks: Vec::new() });
+        let watch = self.watches.last_mut().expect("pushed above");
+        for &signal in signals {
+            // The flag first: whoever is woken by the pipe finds it raised.
+            let flag = Arc::new(AtomicBool::new(false));
+            watch.hooks.push(signal_hook::flag::register(signal, flag.clone())?);
+            let pipe = write.try_clone()?;
+            watch.hooks.push(signal_hook::low_level::pipe::register(signal, pipe)?);
+            watch.flags.push((signal, flag));
+        }
+        Ok(())
+    }
+
+    fn next_signal(&mut self, watch: Id) -> Option<i32> {
+        let watch = self.watches.iter().find(|w| w.id == watch)?;
+        if let Some(Entry { kind: Kind::Signals(pipe), .. }) =
+            self.entries.get_mut(watch.fd.0 as usize)
+        {
+            while matches!(retry(|| pipe.read(&mut [0; 64])), Ok(1..)) {}
+        }
+        let raised = watch.flags.iter().find(|(_, flag)| flag.swap(false, Ordering::AcqRel));
+        raised.map(|(signal, _)| *signal)
+    }
+
+    fn mailbox(&mut self) -> io::Result<Mailbox> {
+        if let Some(mailbox) = &self.mailbox {
+            return Ok(mailbox.clone());
+        }
+        let waker = Waker::new(self.poll.registry(), MAIL)?;
+        // Waking fails only with the poll itself, and then nobody is there to be woken.
+        let mailbox = Mailbox::new(move || drop(waker.wake()));
+        Ok(self.mailbox.insert(mailbox).clone())
+    }
+
+    fn mail(&mut self, into: &mut Vec<Mail>) {
+        if let Some(mailbox) = &self.mailbox {
+            mailbox.take(into);
+        }
+    }
+}
