@@ -1,7 +1,7 @@
 //! `versus`: the same work by loopwork and by a peer, in one run, as a table of ratios.
 //!
 //! ```text
-//! cargo run --release -p loopwork-benches --bin versus -- tcp [--rounds 15] [--seconds 1] [--conns N]
+//! cargo run --release -p loopwork-benches --bin versus -- tcp [--rounds 15] [--conns N]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! ```
 //!
