@@ -106,6 +106,25 @@ impl Env {
         #[cfg(feature = "notrace")]
         let _ = (id, what);
     }
+
+    /// As [`note`](Self::note), of a number of bytes: the note is put together only if someone
+    /// watches.
+    #[inline(always)]
+    pub fn note_bytes(&mut self, id: &Id, what: fn(u32) -> Trace, bytes: usize) {
+        #[cfg(not(feature = "notrace"))]
+        if self.trace.is_some() {
+            self.tell_bytes(id, what, bytes);
+        }
+        #[cfg(feature = "notrace")]
+        let _ = (id, what, bytes);
+    }
+
+    #[cfg(not(feature = "notrace"))]
+    #[cold]
+    #[inline(never)]
+    fn tell_bytes(&mut self, id: &Id, what: fn(u32) -> Trace, bytes: usize) {
+        self.tell(*id, what(bytes as u32));
+    }
 }
 
 /// A call that was asked for by [`Env::after`].

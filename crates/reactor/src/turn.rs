@@ -125,10 +125,12 @@ impl<W: World> Loop<W> {
         self.poll(wait)?;
         // Whoever spends its budget in this turn goes on in the next.
         let again = self.env.calls.again.len();
-        self.serve_ready();
+        let mail = self.serve_ready();
         self.serve_again(again);
         self.serve_timers();
-        self.serve_mail();
+        if mail {
+            self.serve_mail();
+        }
         self.serve_wakes();
         self.serve_posts();
         Ok(())
@@ -155,14 +157,20 @@ impl<W: World> Loop<W> {
         Ok(())
     }
 
-    /// Phase 2.
-    fn serve_ready(&mut self) {
+    /// Phase 2. Says whether mail of other threads has come.
+    fn serve_ready(&mut self) -> bool {
         // Out of `self` for the length of the phase: nobody adds to it meanwhile.
         let ready = std::mem::take(&mut self.ready);
+        let mut mail = false;
         for r in &ready {
-            self.driver(r.id.driver, |d, cx| d.on_ready(cx, *r));
+            if r.id.driver == Id::MAIL.driver {
+                mail |= r.id == Id::MAIL;
+            } else {
+                self.driver(r.id.driver, |d, cx| d.on_ready(cx, *r));
+            }
         }
         self.ready = ready;
+        mail
     }
 
     /// Phase 3.
@@ -188,9 +196,6 @@ impl<W: World> Loop<W> {
 
     /// Phase 5.
     fn serve_mail(&mut self) {
-        if !self.ready.iter().any(|r| r.id == Id::MAIL) {
-            return;
-        }
         self.world.mail(&mut self.mail);
         for mail in self.mail.drain(..) {
             match mail {

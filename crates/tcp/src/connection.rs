@@ -102,6 +102,14 @@ impl Link {
         }
     }
 
+    /// Open both ways, with nothing wished and nothing owed but output.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let wish = &self.wish;
+        let wished = wish.end | wish.reshow | wish.abort.is_some();
+        !(wished | self.dialing | self.full | self.eof | self.fin | self.broken)
+    }
+
     fn may_read(&self) -> bool {
         let full = self.full && !self.wish.read_when_full;
         let wanted = !full && !self.wish.paused && self.wish.abort.is_none();
@@ -142,7 +150,7 @@ impl<P: Protocol> Work<'_, P> {
         let len = bytes.len();
         let used = self.call(env, |p, c, io| p.on_data(c, io, bytes));
         assert!(used <= len, "a protocol used {used} of {len} bytes");
-        env.note(self.id, Trace::Used(used as u32));
+        env.note_bytes(&self.id, Trace::Used, used);
         used
     }
 
@@ -150,7 +158,9 @@ impl<P: Protocol> Work<'_, P> {
     fn feed(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
         if kept <= n {
             let bytes = &mut buffer[..kept + n];
-            bytes[..kept].copy_from_slice(&self.bufs.carry);
+            if kept > 0 {
+                bytes[..kept].copy_from_slice(&self.bufs.carry);
+            }
             let used = self.show(env, bytes);
             if used < bytes.len() || kept > 0 {
                 self.bufs.carry.clear();
@@ -202,7 +212,7 @@ impl<P: Protocol> Work<'_, P> {
                 Ok(n) => {
                     self.link.readable = n == room || self.link.closed;
                     self.link.count.received += n as u64;
-                    cx.env.note(self.id, Trace::Read(n as u32));
+                    cx.env.note_bytes(&self.id, Trace::Read, n);
                     self.feed(cx.env, cx.buffer, kept, n);
                     if !self.link.readable {
                         return;
@@ -221,6 +231,7 @@ impl<P: Protocol> Work<'_, P> {
 
     /// Writes what there is to write. An error loses the output; what the peer said before it
     /// broke may still be read.
+    #[inline(always)]
     fn flush<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         let (link, bufs) = (&mut *self.link, &mut *self.bufs);
         if link.broken || link.fin {
@@ -233,7 +244,7 @@ impl<P: Protocol> Work<'_, P> {
                     bufs.sent += n;
                     link.count.sent += n as u64;
                     link.writable = n == rest;
-                    cx.env.note(self.id, Trace::Wrote(n as u32));
+                    cx.env.note_bytes(&self.id, Trace::Wrote, n);
                 }
                 Err(e) if e.kind() == WouldBlock => link.writable = false,
                 Err(_) => {
@@ -284,8 +295,24 @@ impl<P: Protocol> Work<'_, P> {
     }
 
     /// Carries out what was wished. `Some`: the connection is over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn settle<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
+        // As a rule there is some output, and no other wish.
+        if self.link.is_plain() && self.bufs.pending() <= HIGH_WATER {
+            if !self.bufs.out.is_empty() {
+                self.flush(cx);
+            }
+            if !self.link.broken {
+                self.wait(cx, self.link.readable && !self.link.wish.paused);
+                return None;
+            }
+        }
+        self.settle_all(cx)
+    }
+
+    /// As [`settle`](Self::settle), whatever was wished.
+    #[cold]
+    fn settle_all<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
         let spent = !self.link.dialing && self.rounds(cx);
         let link = &mut *self.link;
         // Before our end is sent: a connection that is given up must not look like a clean end.
@@ -305,6 +332,14 @@ impl<P: Protocol> Work<'_, P> {
         if link.broken && !link.may_read() {
             return Some(Close::Reset);
         }
+        self.wait(cx, spent || self.link.may_read());
+        None
+    }
+
+    /// Arms the timer if the deadline needs it; `go_on`: there is work for the next turn.
+    #[inline]
+    fn wait<W>(&mut self, cx: &mut Cx<'_, W>, go_on: bool) {
+        let link = &mut *self.link;
         let deadline = link.wish.deadline;
         if deadline != Instant::default() && (link.timer == TimerKey::NONE || deadline < link.armed)
         {
@@ -315,11 +350,10 @@ impl<P: Protocol> Work<'_, P> {
             };
             link.armed = deadline;
         }
-        if (spent || link.may_read()) && !link.queued {
+        if go_on && !link.queued {
             link.queued = true;
             cx.env.calls.again(self.id);
         }
-        None
     }
 
     /// The timer fired: the deadline has passed, or has moved and is armed anew by `settle`.

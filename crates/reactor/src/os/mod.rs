@@ -9,6 +9,7 @@
 //!   and a token carries the low half of the birth, so that an event of a slot's former owner is
 //!   recognised.
 
+mod alarm;
 mod datagrams;
 mod streams;
 
@@ -16,8 +17,10 @@ use crate::id::{Fd, Id, Instant, Ready};
 use crate::mail::{Mail, Mailbox};
 use crate::mmsg::Batches;
 use crate::world::{Address, World};
+use alarm::Alarm;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
 use socket2::{Domain, SockAddr};
@@ -33,11 +36,17 @@ pub use mio;
 /// Events taken by one poll; what is more stays in the kernel for the next.
 const EVENTS: usize = 1024;
 const MAIL: Token = Token(usize::MAX);
+const ALARM: Token = Token(usize::MAX - 1);
+/// A deadline nearer than this is waited for by the alarm, to the microsecond. Up to then the
+/// poll's own timeout serves, which rounds to milliseconds but costs no call: far enough to hide
+/// that, and far below the idle timeouts that connections move.
+const NEAR: time::Duration = time::Duration::from_millis(4);
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 enum Kind {
     TcpListener(TcpListener),
-    UnixListener(UnixListener, PathBuf),
+    /// With its path; boxed, since every connection's entry is as wide as the widest.
+    UnixListener(Box<(UnixListener, PathBuf)>),
     Tcp(TcpStream),
     Unix(UnixStream),
     /// With whether it is connected: then sending names no address.
@@ -63,6 +72,9 @@ pub struct Os {
     poll: Poll,
     events: Events,
     entries: Slab<Entry>,
+    alarm: Alarm,
+    /// When the alarm rings; a time that is past when it is silent.
+    rings: Instant,
     start: time::Instant,
     mailbox: Option<Mailbox>,
     watches: Vec<Watch>,
@@ -75,10 +87,14 @@ impl Os {
     /// # Errors
     /// When the process has no descriptor left.
     pub fn new() -> io::Result<Os> {
+        let (poll, alarm) = (Poll::new()?, Alarm::new()?);
+        poll.registry().register(&mut SourceFd(&alarm.fd()), ALARM, Interest::READABLE)?;
         Ok(Os {
-            poll: Poll::new()?,
+            poll,
             events: Events::with_capacity(EVENTS),
             entries: Slab::new(),
+            alarm,
+            rings: Instant(0),
             start: time::Instant::now(),
             mailbox: None,
             watches: Vec::new(),
@@ -123,6 +139,69 @@ impl Os {
         self.poll.registry().register(&mut source, token, interest)?;
         self.entries.insert(Entry { kind: kind(source), id });
         Ok(fd)
+    }
+
+    /// How long the poll may wait by its own means: until the deadline if the alarm does not serve
+    /// it. Sets the alarm when the deadline is near, and it would not ring by then.
+    fn timeout(&mut self, until: Option<Instant>) -> io::Result<Option<time::Duration>> {
+        let at = match until {
+            None => return Ok(None),
+            Some(Instant(0)) => return Ok(Some(time::Duration::ZERO)),
+            Some(at) => at,
+        };
+        let now = self.now();
+        let left = at.since(now);
+        if left.is_zero() {
+            return Ok(Some(left));
+        }
+        if left > NEAR {
+            // Short of it by what the poll may be late: a rounding, and the kernel's slack, a
+            // thousandth of the wait up to 100 ms. The rest is waited for in the next round.
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let short = 2 + (millis / 512).min(128);
+            return Ok(Some(time::Duration::from_millis(millis - short)));
+        }
+        // One that rings too soon stays: a deadline that every message moves ahead costs a call
+        // for each time it comes near, not one for each message.
+        if self.rings <= now || self.rings > at {
+            self.alarm.set(left)?;
+            self.rings = at;
+        }
+        Ok(Some(left))
+    }
+
+    /// Appends what the poll has found.
+    fn tell(&mut self, ready: &mut Vec<Ready>) {
+        for event in &self.events {
+            if event.token() == MAIL {
+                let id = Id::MAIL;
+                ready.push(Ready {
+                    id,
+                    readable: true,
+                    writable: false,
+                    closed: false,
+                    gone: false,
+                });
+                continue;
+            }
+            if event.token() == ALARM {
+                self.rings = Instant(0);
+                continue;
+            }
+            let token = event.token().0;
+            let Some(entry) = self.entries.get(token & 0xffff_ffff) else { continue };
+            if entry.id.birth as u32 as usize != token >> 32 {
+                continue;
+            }
+            let (closed, gone) = (event.is_read_closed(), event.is_error());
+            ready.push(Ready {
+                id: entry.id,
+                readable: event.is_readable() || closed || gone,
+                writable: event.is_writable() || gone,
+                closed: closed || gone,
+                gone,
+            });
+        }
     }
 
     #[inline]
@@ -201,42 +280,20 @@ impl World for Os {
     }
 
     fn poll(&mut self, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        let timeout = match until {
-            None => None,
-            Some(Instant(0)) => Some(time::Duration::ZERO),
-            Some(at) => Some(at.since(self.now())),
-        };
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
-            other => other?,
-        }
-        for event in &self.events {
-            if event.token() == MAIL {
-                let id = Id::MAIL;
-                ready.push(Ready {
-                    id,
-                    readable: true,
-                    writable: false,
-                    closed: false,
-                    gone: false,
-                });
-                continue;
+        let before = ready.len();
+        loop {
+            let timeout = self.timeout(until)?;
+            match self.poll.poll(&mut self.events, timeout) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => return Ok(()),
+                other => other?,
             }
-            let token = event.token().0;
-            let Some(entry) = self.entries.get(token & 0xffff_ffff) else { continue };
-            if entry.id.birth as u32 as usize != token >> 32 {
-                continue;
+            self.tell(ready);
+            // A ring that nobody waits for any more, or the first part of a far wait.
+            let Some(at) = until.filter(|_| ready.len() == before) else { return Ok(()) };
+            if timeout == Some(time::Duration::ZERO) || self.now() >= at {
+                return Ok(());
             }
-            let (closed, gone) = (event.is_read_closed(), event.is_error());
-            ready.push(Ready {
-                id: entry.id,
-                readable: event.is_readable() || closed || gone,
-                writable: event.is_writable() || gone,
-                closed: closed || gone,
-                gone,
-            });
         }
-        Ok(())
     }
 
     fn random(&mut self, into: &mut [u8]) {
@@ -246,7 +303,8 @@ impl World for Os {
 
     fn close(&mut self, fd: Fd) {
         let entry = self.entries.try_remove(fd.0 as usize);
-        if let Some(Entry { kind: Kind::UnixListener(listener, path), .. }) = entry {
+        if let Some(Entry { kind: Kind::UnixListener(listener), .. }) = entry {
+            let (listener, path) = *listener;
             drop(listener);
             // Gone already, or not ours any more: nothing is left to tidy then.
             let _ = std::fs::remove_file(path);

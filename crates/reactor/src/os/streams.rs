@@ -43,7 +43,7 @@ impl Streams for Os {
                 socket.listen(backlog)?;
                 let at = address(&socket.local_addr()?);
                 let listener = UnixListener::from_std(socket.into());
-                let kind = |l| Kind::UnixListener(l, path.clone());
+                let kind = |l| Kind::UnixListener(Box::new((l, path.clone())));
                 Ok((self.seat(listener, id, Interest::READABLE, kind)?, at))
             }
         }
@@ -55,8 +55,8 @@ impl Streams for Os {
                 let (stream, peer) = retry(|| l.accept()).map_err(accept_error)?;
                 Ok((self.seat(stream, id, BOTH, Kind::Tcp)?, Address::Ip(peer)))
             }
-            Kind::UnixListener(l, _) => {
-                let (stream, peer) = retry(|| l.accept()).map_err(accept_error)?;
+            Kind::UnixListener(l) => {
+                let (stream, peer) = retry(|| l.0.accept()).map_err(accept_error)?;
                 let path = peer.as_pathname().map(PathBuf::from).unwrap_or_default();
                 Ok((self.seat(stream, id, BOTH, Kind::Unix)?, Address::Unix(path)))
             }
@@ -101,7 +101,7 @@ impl Streams for Os {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<usize> {
         match self.kind(fd)? {
             Kind::Tcp(s) => retry(|| (&*s).read(into)),
@@ -110,7 +110,7 @@ impl Streams for Os {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
         match self.kind(fd)? {
             Kind::Tcp(s) => retry(|| (&*s).write(bytes)),
