@@ -1,7 +1,7 @@
 //! Datagrams by the batch: `recvmmsg` and `sendmmsg`, which no safe crate offers.
 //!
 //! Rules of this file:
-//! * The only `unsafe` of the crate. Each block says why it holds.
+//! * One of the two files with `unsafe`. Each block says why it holds.
 //! * The headers are made once and filled again for each call: no allocation, no clearing of
 //!   address storage that the kernel writes anyway.
 #![allow(unsafe_code)]

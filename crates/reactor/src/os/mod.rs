@@ -359,3 +359,40 @@ impl World for Os {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    /// What a poll until then would do: how long it waits by itself, and for when the alarm is set.
+    fn wait(os: &mut Os, until: Instant) -> (Duration, Instant) {
+        (os.timeout(Some(until)).unwrap().expect("an end"), os.rings)
+    }
+
+    #[test]
+    fn far_deadlines_cost_no_call_however_often_they_move() {
+        let mut os = Os::new().unwrap();
+        for n in 0..1000 {
+            let until = os.now().after(Duration::from_secs(60) + Duration::from_micros(n));
+            let (wait, rings) = wait(&mut os, until);
+            assert_eq!(rings, Instant(0), "the alarm is not touched");
+            assert!((59..60).contains(&wait.as_secs()), "short of it: {wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_near_deadline_that_moves_ahead_costs_one_call() {
+        let mut os = Os::new().unwrap();
+        let first = os.now().after(NEAR / 2);
+        assert_eq!(wait(&mut os, first).1, first);
+        assert_eq!(wait(&mut os, first.after(NEAR / 4)).1, first, "it rings soon enough");
+        let sooner = Instant(first.0 - 1_000_000);
+        assert_eq!(wait(&mut os, sooner).1, sooner);
+        let mut ready = Vec::new();
+        os.poll(Some(first), &mut ready).unwrap();
+        assert!(os.now() >= first && ready.is_empty());
+        let now = os.now();
+        assert!(os.rings <= now, "silent again");
+    }
+}

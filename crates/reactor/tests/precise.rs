@@ -1,0 +1,87 @@
+//! How exact waits are in the real world: never early, not rounded to milliseconds, and no turn
+//! in vain. The bounds hold on a busy machine too: what counts is the best of many.
+
+use loopwork_reactor::{Instant, Loop, Os, World};
+use std::time::Duration;
+
+const MICRO: Duration = Duration::from_micros(1);
+
+fn os() -> Loop<Os> {
+    Loop::new(Os::new().expect("a poll"))
+}
+
+/// Waits once by a call, and says how late it was and how many turns it took.
+fn wait_once(lp: &mut Loop<Os>, wait: Duration) -> (Duration, u32) {
+    // The environment's time is that of the last poll; a turn that waits for nothing renews it.
+    lp.turn(Some(Duration::ZERO)).expect("a turn");
+    let due = lp.env.now.after(wait);
+    lp.env.after(wait, |env| env.shared.one::<Vec<Instant>>().push(env.now));
+    let mut turns = 0;
+    while lp.env.shared.one::<Vec<Instant>>().is_empty() {
+        lp.turn(None).expect("a turn");
+        turns += 1;
+    }
+    let at = lp.env.shared.one::<Vec<Instant>>().pop().expect("one");
+    assert!(at >= due, "{wait:?} fired {:?} early", due.since(at));
+    (at.since(due), turns)
+}
+
+#[test]
+fn waits_are_exact_and_never_early() {
+    let mut lp = os();
+    for micros in [1, 50, 300, 1_000, 1_300, 3_900, 4_100, 9_500] {
+        let mut best = Duration::MAX;
+        for _ in 0..30 {
+            let (late, turns) = wait_once(&mut lp, micros * MICRO);
+            assert!(turns <= 2, "{turns} turns for {micros} µs");
+            best = best.min(late);
+        }
+        assert!(best < 200 * MICRO, "{micros} µs: at best {best:?} late");
+    }
+}
+
+#[test]
+fn a_callers_limit_is_as_exact_and_gives_one_turn() {
+    let mut lp = os();
+    let mut best = Duration::MAX;
+    for _ in 0..30 {
+        let begun = lp.world.now();
+        lp.turn(Some(300 * MICRO)).unwrap();
+        let took = lp.env.now.since(begun);
+        assert!(took >= 300 * MICRO, "{took:?}");
+        best = best.min(took);
+    }
+    assert!(best < 500 * MICRO, "{best:?}");
+}
+
+#[test]
+fn a_ring_for_a_cancelled_deadline_makes_no_turn() {
+    let mut lp = os();
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    let first = lp.env.after(Duration::from_millis(2), |_| panic!("cancelled"));
+    // The poll has set the alarm for it by now.
+    lp.turn(Some(500 * MICRO)).unwrap();
+    lp.env.calls.cancel(first);
+    let (_, turns) = wait_once(&mut lp, Duration::from_millis(10));
+    assert_eq!(turns, 1);
+}
+
+#[test]
+fn two_deadlines_in_either_order_are_both_kept() {
+    let mut lp = os();
+    for (first, second) in [(700, 2_000), (2_000, 700)] {
+        lp.turn(Some(Duration::ZERO)).unwrap();
+        let begun = lp.env.now;
+        for micros in [first, second] {
+            let due = begun.after(micros * MICRO);
+            lp.env.after(micros * MICRO, move |env| {
+                assert!(env.now >= due, "early");
+                env.shared.one::<Vec<u32>>().push(micros);
+            });
+            lp.turn(Some(100 * MICRO)).unwrap();
+        }
+        lp.run().unwrap();
+        let order = std::mem::take(lp.env.shared.one::<Vec<u32>>());
+        assert_eq!(order.len(), 2, "{order:?}");
+    }
+}
