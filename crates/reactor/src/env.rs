@@ -14,6 +14,7 @@ use slab::Slab;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// The environment of every callback.
@@ -75,7 +76,49 @@ impl Env {
     /// then; [`Calls::unref`] lets it end before.
     pub fn after(&mut self, delay: Duration, f: impl FnOnce(&mut Env) + 'static) -> CallKey {
         // At least a nanosecond: `now` itself may be a tick that this turn's timers still serve.
-        self.calls.at(self.now.after(delay.max(Duration::from_nanos(1))), Box::new(f))
+        self.calls.at(self.now.after(delay.max(SOON)), Work::Once(Box::new(f)))
+    }
+
+    /// Calls `f` every `period`, the first time one period from now, until it breaks or is
+    /// cancelled. The beat is kept: a call that comes late does not move the next one, and beats
+    /// that were missed altogether are left out, so that a loop which was held up makes one call,
+    /// not a storm. A period of zero is each turn.
+    ///
+    /// The loop runs for it; [`Calls::unref`] changes that.
+    pub fn every(
+        &mut self,
+        period: Duration,
+        f: impl FnMut(&mut Env) -> ControlFlow<()> + 'static,
+    ) -> CallKey {
+        let period = period.max(SOON);
+        self.calls.at(self.now.after(period), Work::Every(period, Box::new(f)))
+    }
+
+    /// Calls `f` at the end of this turn, behind everything that the turn serves and before it
+    /// waits again. From a phase of posts, so from another deferred call, it is the next turn's.
+    pub fn defer(&mut self, f: impl FnOnce(&mut Env) + 'static) {
+        let f: Run = Box::new(f);
+        self.calls.post(Id::CALLS, Box::new(f));
+    }
+
+    /// For the phase of timers: a call is due.
+    pub(crate) fn run_call(&mut self, id: Id) {
+        match self.calls.begin(id, self.now) {
+            Work::Away => {}
+            Work::Once(f) => f(self),
+            Work::Every(period, mut f) => {
+                let flow = f(self);
+                self.calls.finish(id, flow, Work::Every(period, f));
+            }
+        }
+    }
+
+    /// For the phase of posts: what [`Env::defer`] put there. Anything else was addressed to a
+    /// driver that nobody is.
+    pub(crate) fn run_deferred(&mut self, mail: Box<dyn Any>) {
+        if let Ok(f) = mail.downcast::<Run>() {
+            f(self);
+        }
     }
 
     /// Unpredictable bytes: a stream cipher, seeded once by the World, so that a recorded or
@@ -127,18 +170,30 @@ impl Env {
     }
 }
 
-/// A call that was asked for by [`Env::after`].
+/// The shortest wait: `now` itself may be a tick that this turn's timers still serve.
+const SOON: Duration = Duration::from_nanos(1);
+
+/// A call that was asked for by [`Env::after`] or [`Env::every`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallKey {
     slot: u32,
-    timer: TimerKey,
+    birth: u64,
 }
 
 type Run = Box<dyn FnOnce(&mut Env)>;
 
+/// What a call does.
+enum Work {
+    Once(Run),
+    Every(Duration, Box<dyn FnMut(&mut Env) -> ControlFlow<()>>),
+    /// It runs just now.
+    Away,
+}
+
 struct Call {
-    run: Run,
+    work: Work,
     birth: u64,
+    at: Instant,
     timer: TimerKey,
     holds: bool,
 }
@@ -247,18 +302,18 @@ impl Calls {
         !(self.wakes.is_empty() && self.again.is_empty() && self.posts.is_empty())
     }
 
-    fn at(&mut self, at: Instant, run: Run) -> CallKey {
+    fn at(&mut self, at: Instant, work: Work) -> CallKey {
         let birth = self.birth();
         let entry = self.calls.vacant_entry();
         let slot = entry.key() as u32;
         let timer = self.timers.arm(at, Id { birth, slot, driver: Id::CALLS });
-        entry.insert(Call { run, birth, timer, holds: true });
+        entry.insert(Call { work, birth, at, timer, holds: true });
         self.hold();
-        CallKey { slot, timer }
+        CallKey { slot, birth }
     }
 
     fn call(&mut self, key: CallKey) -> Option<&mut Call> {
-        self.calls.get_mut(key.slot as usize).filter(|c| c.timer == key.timer)
+        self.calls.get_mut(key.slot as usize).filter(|c| c.birth == key.birth)
     }
 
     /// Lets the loop end although this call is still to come, as Node's `unref`.
@@ -269,25 +324,51 @@ impl Calls {
         }
     }
 
-    /// Takes a call of [`Env::after`] back; says whether it was still to come.
+    /// Takes a call of [`Env::after`] or [`Env::every`] back, from inside it too; says whether it
+    /// was still to come.
     pub fn cancel(&mut self, key: CallKey) -> bool {
         self.unref(key);
-        let armed = self.call(key).is_some();
-        if armed {
+        let timer = self.call(key).map(|c| c.timer);
+        if let Some(timer) = timer {
             self.calls.remove(key.slot as usize);
-            self.timers.cancel(key.timer);
+            self.timers.cancel(timer);
         }
-        armed
+        timer.is_some()
     }
 
-    pub(crate) fn take_call(&mut self, id: Id) -> Option<Run> {
-        self.calls.get(id.slot as usize).filter(|c| c.birth == id.birth)?;
-        let call = self.calls.remove(id.slot as usize);
-        if call.holds {
-            self.release();
+    /// A call is due: gives what it does, and sets its next time if it has one.
+    fn begin(&mut self, id: Id, now: Instant) -> Work {
+        let key = CallKey { slot: id.slot, birth: id.birth };
+        let Some(call) = self.calls.get_mut(id.slot as usize).filter(|c| c.birth == id.birth)
+        else {
+            return Work::Away;
+        };
+        let work = std::mem::replace(&mut call.work, Work::Away);
+        if let Work::Every(period, _) = work {
+            call.at = beat(call.at, period, now);
+            call.timer = self.timers.arm(call.at, id);
+        } else {
+            self.cancel(key);
         }
-        Some(call.run)
+        work
     }
+
+    /// A call of [`Env::every`] has run: it stays, unless it is over or was cancelled meanwhile.
+    fn finish(&mut self, id: Id, flow: ControlFlow<()>, work: Work) {
+        let key = CallKey { slot: id.slot, birth: id.birth };
+        if flow.is_break() {
+            self.cancel(key);
+        } else if let Some(call) = self.call(key) {
+            call.work = work;
+        }
+    }
+}
+
+/// The first beat after `now`: so many periods after `last`.
+fn beat(last: Instant, period: Duration, now: Instant) -> Instant {
+    let (late, period) = (now.since(last).as_nanos(), period.as_nanos());
+    let beats = u64::try_from((late / period + 1) * period).unwrap_or(u64::MAX);
+    Instant(last.0.saturating_add(beats))
 }
 
 /// State that several protocols share, reached by a typed key. No `Rc`: `&mut Env` is the proof

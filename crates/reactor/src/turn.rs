@@ -9,7 +9,7 @@
 //! 4. **timers**: what is due. Behind the input, so that bytes which came in time count.
 //! 5. **mail**: what other threads sent joins the queues of the next two phases.
 //! 6. **wakes**: connections that phases 2 to 5 want to speak to; mostly in the turn that asked.
-//! 7. **posts**: dials, listeners, settings: the rare, last.
+//! 7. **posts**: dials, listeners, settings, deferred calls: the rare, last.
 //!
 //! Rules of this file:
 //! * A phase serves what was queued when it began. What it causes comes later, so that nothing
@@ -136,16 +136,33 @@ impl<W: World> Loop<W> {
         Ok(())
     }
 
+    /// Until when a turn would wait if nothing were ready: `Instant(0)` when work waits already,
+    /// `None` without end. What a foreign loop needs, besides the descriptor that
+    /// [`Os`](crate::Os) is for it, to run this one inside:
+    ///
+    /// 1. wait until the descriptor is readable, or this long:
+    ///    `lp.next_deadline().map(|at| at.since(lp.world.now()))`;
+    /// 2. `lp.turn(Some(Duration::ZERO))`, while [`Calls::alive`](crate::Calls::alive).
+    #[inline]
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let calls = &self.env.calls;
+        if calls.pending() || calls.stopping() {
+            return Some(Instant(0));
+        }
+        calls.timers.next()
+    }
+
     /// Phase 1.
     fn poll(&mut self, wait: Option<Duration>) -> io::Result<()> {
         self.ready.clear();
-        let calls = &self.env.calls;
-        let until = match wait {
-            _ if calls.pending() || calls.stopping() => Some(Instant(0)),
-            None => calls.timers.next(),
-            Some(wait) => {
+        let next = self.next_deadline();
+        let until = match (wait, next) {
+            (_, Some(Instant(0))) | (Some(Duration::ZERO), _) => Some(Instant(0)),
+            (None, next) => next,
+            (Some(wait), next) => {
                 let limit = self.world.now().after(wait);
-                Some(calls.timers.next().map_or(limit, |at| at.min(limit)))
+                Some(next.map_or(limit, |at| at.min(limit)))
             }
         };
         self.world.poll(until, &mut self.ready)?;
@@ -186,10 +203,10 @@ impl<W: World> Loop<W> {
         let due = self.env.calls.timers.advance(self.env.now);
         for _ in 0..due.min(TIMERS_PER_TURN) {
             let Some(id) = self.env.calls.timers.pop() else { break };
-            if id.driver != Id::CALLS {
+            if id.driver == Id::CALLS {
+                self.env.run_call(id);
+            } else {
                 self.driver(id.driver, |d, cx| d.on_timer(cx, id));
-            } else if let Some(call) = self.env.calls.take_call(id) {
-                call(&mut self.env);
             }
         }
     }
@@ -218,7 +235,11 @@ impl<W: World> Loop<W> {
     fn serve_posts(&mut self) {
         for _ in 0..self.env.calls.posts.len() {
             let Some((driver, mail)) = self.env.calls.posts.pop_front() else { break };
-            self.driver(driver, |d, cx| d.on_post(cx, mail));
+            if driver == Id::CALLS {
+                self.env.run_deferred(mail);
+            } else {
+                self.driver(driver, |d, cx| d.on_post(cx, mail));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use loopwork_reactor::{
 };
 use std::any::Any;
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -435,4 +436,90 @@ fn one_seed_gives_one_stream_of_random_bytes() {
     };
     assert_eq!(draw(), draw());
     assert_ne!(draw()[..32], draw()[32..]);
+}
+
+#[test]
+fn deferred_calls_end_the_turn_that_asked_and_theirs_the_next() {
+    let (mut lp, _, id) = scribe("a", |env, _, what| {
+        if what == "ready" {
+            env.wake(Id { birth: 9, slot: 9, driver: 0 });
+            env.defer(|env| {
+                log(env, "deferred");
+                env.defer(|env| log(env, "deferred by it"));
+            });
+            env.calls.post(0, Box::new("posted"));
+        }
+    });
+    lp.world.next.push(ready(id(1)));
+    lp.turn(None).unwrap();
+    let posted = format!("a post posted {}#0", Id::NOBODY.slot);
+    assert_eq!(taken(&mut lp), ["a ready 1#101", "a wake 9#9", "deferred", &posted]);
+    assert!(lp.env.calls.alive());
+    assert_eq!(lp.next_deadline(), Some(Instant(0)), "work waits");
+    lp.run().unwrap();
+    assert_eq!(taken(&mut lp), ["deferred by it"]);
+    assert_eq!(lp.next_deadline(), None);
+}
+
+#[test]
+fn a_beat_is_kept_and_beats_that_were_missed_are_left_out() {
+    const BEAT: Duration = Duration::from_millis(10);
+    let (mut lp, ..) = scribe("a", |_, _, _| {});
+    let mut calls = 0;
+    lp.env.every(BEAT, move |env| {
+        let at = env.now.since(Still::START).as_micros() / 100;
+        log(env, at.to_string());
+        calls += 1;
+        if calls == 5 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(lp.next_deadline(), Some(Still::START.after(Duration::from_nanos(10_000_384))));
+    lp.turn(None).unwrap();
+    // Held up for three beats and a half: one call, and the next on the beat.
+    lp.world.now = Still::START.after(Duration::from_millis(45));
+    for _ in 0..3 {
+        lp.turn(ZERO).unwrap();
+    }
+    lp.run().unwrap();
+    assert_eq!(taken(&mut lp), ["100", "450", "500", "600", "700"]);
+    assert!(lp.env.calls.timers.is_empty());
+}
+
+#[test]
+fn a_beat_is_cancelled_from_inside_and_holds_the_loop_unless_told() {
+    let (mut lp, ..) = scribe("a", |_, _, _| {});
+    let key = lp.env.every(Duration::ZERO, |env| {
+        log(env, "beat");
+        let own = env.shared.one::<Option<CallKey>>().expect("set below");
+        if env.now > Still::START {
+            assert!(env.calls.cancel(own), "its next beat is taken back");
+            assert!(!env.calls.cancel(own));
+        }
+        ControlFlow::Continue(())
+    });
+    *lp.env.shared.one() = Some(key);
+    lp.run().unwrap();
+    assert_eq!(taken(&mut lp), ["beat"]);
+    let key = lp.env.every(Duration::from_secs(1), |env| {
+        log(env, "tick");
+        ControlFlow::Continue(())
+    });
+    lp.env.calls.unref(key);
+    assert!(!lp.env.calls.alive());
+    lp.env.after(Duration::from_millis(2500), |_| {});
+    lp.run().unwrap();
+    assert_eq!(taken(&mut lp), ["tick", "tick"]);
+    assert!(lp.env.calls.cancel(key));
+    assert!(lp.env.calls.timers.is_empty());
+}
+
+#[test]
+fn a_turn_that_waits_for_nothing_polls_without_looking_at_deadlines() {
+    let (mut lp, ..) = scribe("a", |_, _, _| {});
+    lp.env.after(Duration::from_secs(1), |_| {});
+    lp.turn(ZERO).unwrap();
+    assert_eq!(lp.world.waits, [Some(Instant(0))]);
+    let next = lp.next_deadline().expect("the call");
+    assert!(next >= Still::START.after(Duration::from_secs(1)));
+    lp.env.calls.stop();
+    assert_eq!(lp.next_deadline(), Some(Instant(0)));
 }

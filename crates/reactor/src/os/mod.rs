@@ -26,6 +26,7 @@ use slab::Slab;
 use socket2::{Domain, SockAddr};
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -214,6 +215,20 @@ impl Os {
             Kind::Udp(socket, _) => Ok(socket),
             _ => Err(wrong_kind()),
         }
+    }
+}
+
+/// The poll's own descriptor, for a foreign loop: readable when a turn would find something ready.
+/// Deadlines are the foreign loop's to keep; see [`Loop::next_deadline`](crate::Loop).
+impl AsFd for Os {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+impl AsRawFd for Os {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }
 
