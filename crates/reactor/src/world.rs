@@ -163,7 +163,8 @@ pub trait Streams: World {
     /// Writes; may take less than there is.
     ///
     /// # Errors
-    /// `WouldBlock`, or the end of the connection (`BrokenPipe`, `ConnectionReset`).
+    /// `WouldBlock`; `OutOfMemory`: the kernel has no room for it now, and promises no readiness;
+    /// or the end of the connection (`BrokenPipe`, `ConnectionReset`).
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize>;
     /// Ends our side, behind what was written.
     ///

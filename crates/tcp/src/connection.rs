@@ -9,7 +9,8 @@
 
 use crate::{Close, Count, Io, Out, Protocol, Wishes};
 use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
-use std::io::ErrorKind::{TimedOut, WouldBlock};
+use std::io::ErrorKind::{OutOfMemory, TimedOut, WouldBlock};
+use std::time::Duration;
 
 /// Output above which a writer is told [`Full`](crate::Flow::Full) and nothing more is read: a
 /// round trip of 100 Mbit/s over 5 ms; a thousand slow peers hold 64 MiB at most.
@@ -20,6 +21,9 @@ pub const CARRY_MAX: usize = 64 * 1024;
 /// Reads of one connection in one turn. With [`READ_MAX`] a fire hose moves 4 MiB, about a
 /// millisecond, before the others have their turn.
 pub const READS_PER_TURN: usize = 16;
+/// How long after a write for which the kernel had no memory it is tried again: time for others to
+/// give some back, and soon enough that the peer sees only a slow packet.
+const STARVED_RETRY: Duration = Duration::from_millis(10);
 /// Rounds of flush, `on_drain` and show in one turn: the same budget for who writes.
 const ROUNDS_PER_TURN: usize = 16;
 
@@ -75,6 +79,8 @@ pub(crate) struct Link {
     pub(crate) eof: bool,
     /// Our end was sent.
     fin: bool,
+    /// The kernel had no memory for a write, and promises no readiness: a timer takes its place.
+    starved: bool,
     /// Writing failed: output is lost, but what the peer sent before may still be read.
     broken: bool,
     pub(crate) dialing: bool,
@@ -97,6 +103,7 @@ impl Link {
             full: false,
             eof: false,
             fin: false,
+            starved: false,
             broken: false,
             dialing,
         }
@@ -107,7 +114,8 @@ impl Link {
     fn is_plain(&self) -> bool {
         let wish = &self.wish;
         let wished = wish.end | wish.reshow | wish.abort.is_some();
-        !(wished | self.dialing | self.full | self.eof | self.fin | self.broken)
+        let odd = self.dialing | self.full | self.eof | self.fin | self.broken | self.starved;
+        !(wished | odd)
     }
 
     fn may_read(&self) -> bool {
@@ -237,6 +245,7 @@ impl<P: Protocol> Work<'_, P> {
         if link.broken || link.fin {
             bufs.sent = bufs.out.len();
         }
+        link.starved = false;
         while link.writable && bufs.pending() > 0 {
             let rest = bufs.pending();
             match cx.world.write(link.fd, &bufs.out[bufs.sent..]) {
@@ -247,6 +256,10 @@ impl<P: Protocol> Work<'_, P> {
                     cx.env.note_bytes(&self.id, Trace::Wrote, n);
                 }
                 Err(e) if e.kind() == WouldBlock => link.writable = false,
+                Err(e) if e.kind() == OutOfMemory => {
+                    link.starved = true;
+                    break;
+                }
                 Err(_) => {
                     (link.broken, link.readable, link.closed) = (true, true, true);
                     bufs.sent = bufs.out.len();
@@ -337,10 +350,14 @@ impl<P: Protocol> Work<'_, P> {
     }
 
     /// Arms the timer if the deadline needs it; `go_on`: there is work for the next turn.
-    #[inline]
+    #[inline(always)]
     fn wait<W>(&mut self, cx: &mut Cx<'_, W>, go_on: bool) {
         let link = &mut *self.link;
-        let deadline = link.wish.deadline;
+        let mut deadline = link.wish.deadline;
+        if link.starved {
+            let retry = cx.env.now.after(STARVED_RETRY);
+            deadline = if deadline == Instant::default() { retry } else { deadline.min(retry) };
+        }
         if deadline != Instant::default() && (link.timer == TimerKey::NONE || deadline < link.armed)
         {
             let timers = &mut cx.env.calls.timers;

@@ -27,13 +27,16 @@ struct Counted {
     /// Every poll tells every socket ready for everything.
     spurious: bool,
     accepts: Vec<ErrorKind>,
+    /// So many writes find no memory in the kernel.
+    starved: u64,
 }
 
 impl Counted {
     fn new() -> Counted {
         let os = Os::new().expect("a poll");
         let (owed, ids, accepts) = (Vec::new(), Vec::new(), Vec::new());
-        Counted { os, reads: 0, writes: 0, polls: 0, cut: 0, owed, ids, spurious: false, accepts }
+        let (cut, spurious, starved) = (0, false, 0);
+        Counted { os, reads: 0, writes: 0, polls: 0, cut, owed, ids, spurious, accepts, starved }
     }
 
     fn owe(&mut self, fd: Fd) {
@@ -120,6 +123,10 @@ impl Streams for Counted {
     }
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
         self.writes += 1;
+        if self.starved > 0 {
+            self.starved -= 1;
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         if self.cut == 0 {
             return self.os.write(fd, bytes);
         }
@@ -248,5 +255,29 @@ fn hostile_02_accept_errors_of_the_network_are_passed_over() {
     assert_eq!(lp.get(host).protocol.accept_errors, [ErrorKind::OutOfMemory; 3]);
     drop((stream, second));
     until_closed(&mut lp, host, 2);
+    finish(&mut lp, host);
+}
+
+#[test]
+fn hostile_03_without_memory_a_write_is_tried_again_by_a_timer() {
+    let (mut lp, host) = play(Counted::new(), echo);
+    let at = open(&mut lp, host);
+    let mut peer = peer(at);
+    turn_until(&mut lp, |lp| lp.get(host).len() == 1);
+    idle(&mut lp);
+    lp.world.starved = 5;
+    (lp.world.polls, lp.world.writes) = (0, 0);
+    let start = lp.world.now();
+    peer.write_all(b"now").unwrap();
+    turn_until(&mut lp, |lp| lp.world.starved == 0 && lp.world.writes == 6);
+    let mut back = [0; 3];
+    peer.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"now");
+    // Five refusals, each with a pause: neither a spin nor a lost answer.
+    let took = lp.world.now().since(start);
+    assert!(took >= Duration::from_millis(45), "{took:?}");
+    assert!(lp.world.polls < 500, "{} polls", lp.world.polls);
+    drop(peer);
+    until_closed(&mut lp, host, 1);
     finish(&mut lp, host);
 }

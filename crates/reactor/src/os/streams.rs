@@ -113,8 +113,8 @@ impl Streams for Os {
     #[inline(always)]
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
         match self.kind(fd)? {
-            Kind::Tcp(s) => retry(|| (&*s).write(bytes)),
-            Kind::Unix(s) => retry(|| (&*s).write(bytes)),
+            Kind::Tcp(s) => retry(|| (&*s).write(bytes)).map_err(write_error),
+            Kind::Unix(s) => retry(|| (&*s).write(bytes)).map_err(write_error),
             _ => Err(wrong_kind()),
         }
     }
@@ -171,6 +171,15 @@ fn keepalive(socket: SockRef<'_>, idle: Option<time::Duration>) -> io::Result<()
     match idle {
         None => socket.set_keepalive(false),
         Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
+    }
+}
+
+/// The kernel has two names for its own want of memory.
+#[cold]
+fn write_error(e: io::Error) -> io::Error {
+    match e.raw_os_error() {
+        Some(libc::ENOBUFS) => ErrorKind::OutOfMemory.into(),
+        _ => e,
     }
 }
 
