@@ -64,6 +64,22 @@ pub(crate) fn ping_pong(port: u16, conns: usize, time: Duration) -> io::Result<u
     Ok(count)
 }
 
+/// Connects, has one message echoed, and closes, for so long; how many connections there were.
+pub(crate) fn connect_close(port: u16, time: Duration) -> io::Result<u64> {
+    let (until, mut count) = (Instant::now() + time, 0);
+    let mut buffer = [0; MESSAGE];
+    while Instant::now() < until {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(&message(count))?;
+        stream.read_exact(&mut buffer)?;
+        if buffer != message(count) {
+            return Err(wrong());
+        }
+        count += 1;
+    }
+    Ok(count as u64)
+}
+
 /// All connections write, then all read, so often: a turn of the server has all of them ready.
 pub(crate) fn lockstep(port: u16, conns: usize, rounds: u64) -> io::Result<()> {
     let mut streams = connect(port, conns)?;

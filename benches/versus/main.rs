@@ -24,7 +24,9 @@ use std::time::Duration;
 
 const USAGE: &str =
     "usage: versus tcp [--rounds N] [--seconds N] [--conns N] | versus idle [--conns N]";
-const SERVERS: [&str; 2] = ["raw", "loopwork"];
+const SERVERS: [&str; 5] = ["raw", "loopwork", "mio", "tokio", "node"];
+/// Those that can count and end by themselves.
+const COUNTED: [&str; 2] = ["raw", "loopwork"];
 /// Connections of the exact counts; see `exact`.
 const EXACT_CONNS: usize = 32;
 
@@ -138,31 +140,15 @@ fn tcp(args: &[&str]) -> io::Result<()> {
     println!("|---|---|---|---|---|---|");
     let only = option(args, "--conns", 0)? as usize;
     for conns in [1, 64, 1000].into_iter().filter(|c| only == 0 || *c == only) {
-        let mut best: BTreeMap<&str, Best> = BTreeMap::new();
-        for round in 0..rounds {
-            for i in 0..SERVERS.len() {
-                // Who goes first changes, so that a drift of the machine favours nobody.
-                let name = SERVERS[(i + round as usize) % SERVERS.len()];
-                let server = Server::start(&[], name, 0)?;
-                let before = server.cpu()?;
-                let count = load::ping_pong(server.port, conns, time)?;
-                let cpu = (server.cpu()? - before) as f64 / count as f64;
-                let rate = count as f64 / time.as_secs_f64();
-                let b = best.entry(name).or_default();
-                *b = Best { rate: b.rate.max(rate), cpu: b.cpu.min(cpu) };
-            }
-        }
-        let raw = best["raw"];
-        for name in SERVERS {
-            let Best { rate, cpu } = best[name];
-            let (by_rate, by_cpu) = (rate / raw.rate, cpu / raw.cpu);
-            println!("| {conns} | {name} | {rate:.0} | {cpu:.0} | {by_rate:.2} | {by_cpu:.2} |");
-        }
+        table(&conns.to_string(), rounds, &|port| load::ping_pong(port, conns, time), time)?;
+    }
+    if only == 0 {
+        table("new each", rounds, &|port| load::connect_close(port, time), time)?;
     }
     println!("\nexact, {EXACT_CONNS} connections in lockstep\n");
     println!("| server | user instructions/message | reads | writes | waits | other calls |");
     println!("|---|---|---|---|---|---|");
-    for name in SERVERS {
+    for name in COUNTED {
         let instructions = match instructions(name) {
             Ok(n) => format!("{n:.0}"),
             Err(e) => format!("not counted: {e}"),
@@ -177,6 +163,39 @@ fn tcp(args: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
+/// The rows of one kind of load, by all servers, in alternating rounds.
+fn table(
+    name: &str,
+    rounds: u64,
+    load: &dyn Fn(u16) -> io::Result<u64>,
+    time: Duration,
+) -> io::Result<()> {
+    let mut best: BTreeMap<&str, Best> = BTreeMap::new();
+    for round in 0..rounds {
+        for i in 0..SERVERS.len() {
+            // Who goes first changes, so that a drift of the machine favours nobody.
+            let name = SERVERS[(i + round as usize) % SERVERS.len()];
+            let Ok(server) = Server::start(&[], name, 0) else { continue };
+            let before = server.cpu()?;
+            let count = load(server.port)?;
+            let cpu = (server.cpu()? - before) as f64 / count as f64;
+            let rate = count as f64 / time.as_secs_f64();
+            let b = best.entry(name).or_default();
+            *b = Best { rate: b.rate.max(rate), cpu: b.cpu.min(cpu) };
+        }
+    }
+    let raw = best["raw"];
+    for server in SERVERS {
+        let Some(Best { rate, cpu }) = best.get(server) else {
+            println!("| {name} | {server} | did not start | | | |");
+            continue;
+        };
+        let (by_rate, by_cpu) = (rate / raw.rate, cpu / raw.cpu);
+        println!("| {name} | {server} | {rate:.0} | {cpu:.0} | {by_rate:.2} | {by_cpu:.2} |");
+    }
+    Ok(())
+}
+
 /// Idle connections to one server process, then traffic on each of them: what one costs in memory.
 fn idle(args: &[&str]) -> io::Result<()> {
     let conns = option(args, "--conns", 10_000)? as usize;
@@ -184,7 +203,10 @@ fn idle(args: &[&str]) -> io::Result<()> {
     println!("| server | user memory/connection | after traffic | opened and echoed in |");
     println!("|---|---|---|---|");
     for name in SERVERS {
-        let server = Server::start(&[], name, 0)?;
+        let Ok(server) = Server::start(&[], name, 0) else {
+            println!("| {name} | did not start | | |");
+            continue;
+        };
         // What the first connections bring into memory is there once, not for each.
         let warm = load::Idle::open(server.port, 100)?;
         warm.echo()?;

@@ -4,9 +4,12 @@
 use crate::sys;
 use loopwork_reactor::{Address, Env, Id, Loop, Os};
 use loopwork_tcp::{Io, Protocol, listen};
-use std::io;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// The size of a message.
 pub(crate) const MESSAGE: usize = 64;
@@ -17,6 +20,9 @@ pub(crate) fn run(name: &str, exit_after: u64) -> io::Result<()> {
     match name {
         "raw" => raw(exit_after),
         "loopwork" => loopwork(exit_after),
+        "mio" => mio(),
+        "tokio" => tokio(),
+        "node" => node(),
         other => Err(io::Error::other(format!("no server is called {other}"))),
     }
 }
@@ -85,4 +91,74 @@ fn loopwork(exit_after: u64) -> io::Result<()> {
     let (_, at) = listen(&mut lp, ([127, 0, 0, 1], 0).into(), Echo { left: exit_after })?;
     println!("{}", at.port());
     lp.run()
+}
+
+/// What a careful user of mio writes: edge-triggered, and a short read means dry.
+fn mio() -> io::Result<()> {
+    use mio::{Events, Interest, Poll, Token};
+    let mut poll = Poll::new()?;
+    let mut listener = mio::net::TcpListener::bind(([127, 0, 0, 1], 0).into())?;
+    println!("{}", listener.local_addr()?.port());
+    poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
+    let (mut streams, mut next) = (HashMap::new(), 1);
+    let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; 65_536]);
+    loop {
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            if event.token() == Token(0) {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    stream.set_nodelay(true)?;
+                    poll.registry().register(&mut stream, Token(next), Interest::READABLE)?;
+                    streams.insert(Token(next), stream);
+                    next += 1;
+                }
+                continue;
+            }
+            let Some(stream) = streams.get_mut(&event.token()) else { continue };
+            let open = loop {
+                match stream.read(&mut buffer) {
+                    Ok(0) => break false,
+                    Ok(n) if stream.write(&buffer[..n]).ok() != Some(n) => break false,
+                    Ok(n) if n < buffer.len() && !event.is_read_closed() => break true,
+                    Ok(_) => {}
+                    Err(e) => break e.kind() == io::ErrorKind::WouldBlock,
+                }
+            };
+            if !open {
+                streams.remove(&event.token());
+            }
+        }
+    }
+}
+
+/// A task for each connection, on one thread.
+fn tokio() -> io::Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?;
+        println!("{}", listener.local_addr()?.port());
+        let local = tokio::task::LocalSet::new();
+        let accept = async {
+            loop {
+                let (mut stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                tokio::task::spawn_local(async move {
+                    let mut buffer = vec![0; 4096];
+                    while let Ok(n @ 1..) = stream.read(&mut buffer).await {
+                        if stream.write_all(&buffer[..n]).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+        };
+        local.run_until(accept).await
+    })
+}
+
+/// Node takes this process's place, and with it its core.
+fn node() -> io::Result<()> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/versus/echo.cjs");
+    Err(Command::new("node").arg(script).exec())
 }
