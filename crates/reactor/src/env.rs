@@ -181,11 +181,12 @@ pub struct CallKey {
 }
 
 type Run = Box<dyn FnOnce(&mut Env)>;
+type Beat = Box<dyn FnMut(&mut Env) -> ControlFlow<()>>;
 
 /// What a call does.
 enum Work {
     Once(Run),
-    Every(Duration, Box<dyn FnMut(&mut Env) -> ControlFlow<()>>),
+    Every(Duration, Beat),
     /// It runs just now.
     Away,
 }
