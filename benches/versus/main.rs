@@ -22,8 +22,8 @@ use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-const USAGE: &str =
-    "usage: versus tcp [--rounds N] [--seconds N] [--conns N] | versus idle [--conns N]";
+const USAGE: &str = "usage: versus tcp [--rounds N] [--seconds N] [--conns N] [--only A,B]
+       versus idle [--conns N]";
 const SERVERS: [&str; 5] = ["raw", "loopwork", "mio", "tokio", "node"];
 /// Those that can count and end by themselves.
 const COUNTED: [&str; 2] = ["raw", "loopwork"];
@@ -139,11 +139,18 @@ fn tcp(args: &[&str]) -> io::Result<()> {
     );
     println!("|---|---|---|---|---|---|");
     let only = option(args, "--conns", 0)? as usize;
+    let servers = servers_of(args)?;
     for conns in [1, 64, 1000].into_iter().filter(|c| only == 0 || *c == only) {
-        table(&conns.to_string(), rounds, &|port| load::ping_pong(port, conns, time), time)?;
+        table(
+            &conns.to_string(),
+            &servers,
+            rounds,
+            &|port| load::ping_pong(port, conns, time),
+            time,
+        )?;
     }
     if only == 0 {
-        table("new each", rounds, &|port| load::connect_close(port, time), time)?;
+        table("new each", &servers, rounds, &|port| load::connect_close(port, time), time)?;
     }
     println!("\nexact, {EXACT_CONNS} connections in lockstep\n");
     println!("| server | user instructions/message | reads | writes | waits | other calls |");
@@ -163,18 +170,27 @@ fn tcp(args: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
+/// All of them, or `raw` and those that `--only` names.
+fn servers_of(args: &[&str]) -> io::Result<Vec<&'static str>> {
+    let Some(at) = args.iter().position(|a| *a == "--only") else { return Ok(SERVERS.to_vec()) };
+    let named = args.get(at + 1).ok_or_else(|| io::Error::other("a name is missing"))?;
+    let wanted = |s: &&str| *s == "raw" || named.split(',').any(|n| n == *s);
+    Ok(SERVERS.into_iter().filter(wanted).collect())
+}
+
 /// The rows of one kind of load, by all servers, in alternating rounds.
 fn table(
     name: &str,
+    servers: &[&str],
     rounds: u64,
     load: &dyn Fn(u16) -> io::Result<u64>,
     time: Duration,
 ) -> io::Result<()> {
     let mut best: BTreeMap<&str, Best> = BTreeMap::new();
     for round in 0..rounds {
-        for i in 0..SERVERS.len() {
+        for i in 0..servers.len() {
             // Who goes first changes, so that a drift of the machine favours nobody.
-            let name = SERVERS[(i + round as usize) % SERVERS.len()];
+            let name = servers[(i + round as usize) % servers.len()];
             let Ok(server) = Server::start(&[], name, 0) else { continue };
             let before = server.cpu()?;
             let count = load(server.port)?;
@@ -185,7 +201,7 @@ fn table(
         }
     }
     let raw = best["raw"];
-    for server in SERVERS {
+    for server in servers {
         let Some(Best { rate, cpu }) = best.get(server) else {
             println!("| {name} | {server} | did not start | | | |");
             continue;
