@@ -5,6 +5,7 @@
 //! * Public fields are public so that they can be borrowed apart.
 //! * Work that one phase asks for is served in a later phase or the next turn, never at once.
 
+use crate::blocking::Waiting;
 use crate::id::{Id, Instant};
 use crate::timers::{TimerKey, Timers};
 use crate::trace::{Trace, Tracer};
@@ -213,6 +214,7 @@ pub struct Calls {
     pub(crate) again: VecDeque<Id>,
     pub(crate) posts: VecDeque<(u16, Box<dyn Any>)>,
     calls: Slab<Call>,
+    pub(crate) jobs: Waiting,
 }
 
 /// Slots up to here are woken once however often it is asked; beyond, where no driver seats
@@ -225,7 +227,7 @@ impl Calls {
     /// once: a thousand messages to ten thousand members are ten thousand wakes.
     pub fn wake(&mut self, id: Id) {
         let (driver, slot) = (id.driver as usize, id.slot as usize);
-        if id.slot >= MARKED_SLOTS || id.driver >= Id::CALLS {
+        if id.slot >= MARKED_SLOTS || id.driver >= Id::JOBS {
             return self.wakes.push_back(id);
         }
         if self.woken.len() <= driver {

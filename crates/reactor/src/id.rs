@@ -54,6 +54,8 @@ impl Id {
     pub const MAIL: Id = Id { birth: 0, slot: 1, driver: u16::MAX };
     /// The driver number under which the loop keeps its own timed calls.
     pub(crate) const CALLS: u16 = u16::MAX - 1;
+    /// And this one for jobs that block.
+    pub(crate) const JOBS: u16 = u16::MAX - 2;
 }
 
 impl fmt::Display for Id {

@@ -4,6 +4,7 @@
 //! everything that is not deterministic. [`Os`] is the real one, by mio; a simulated one serves
 //! tests.
 
+pub mod blocking;
 mod env;
 mod id;
 mod mail;
@@ -13,6 +14,7 @@ pub mod signal;
 mod timers;
 mod trace;
 mod turn;
+mod workers;
 mod world;
 
 pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
@@ -22,6 +24,7 @@ pub use os::{Os, mio};
 pub use timers::{TimerKey, Timers};
 pub use trace::{Trace, Tracer};
 pub use turn::{Cx, Driver, Handle, Loop, READ_BUFFER, READ_MAX, TIMERS_PER_TURN};
+pub use workers::Workers;
 pub use world::{
     Address, BATCH, BindOptions, Datagram, DatagramOption, Datagrams, ListenOptions, StreamOption,
     Streams, World,

@@ -237,6 +237,8 @@ impl<W: World> Loop<W> {
             let Some((driver, mail)) = self.env.calls.posts.pop_front() else { break };
             if driver == Id::CALLS {
                 self.env.run_deferred(mail);
+            } else if driver == Id::JOBS {
+                self.env.serve_job(&mut self.world, mail);
             } else {
                 self.driver(driver, |d, cx| d.on_post(cx, mail));
             }

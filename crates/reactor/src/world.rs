@@ -8,6 +8,7 @@
 //!   Readiness is told once for each change (edge-triggered); spurious readiness is allowed.
 //! * `Interrupted` never comes out: a `World` tries again by itself.
 
+use crate::blocking::{Done, Job};
 use crate::id::{Fd, Id, Instant, Ready};
 use crate::mail::{Mail, Mailbox};
 use std::io;
@@ -47,6 +48,14 @@ pub trait World: 'static {
     /// # Errors
     /// No descriptor is left for it.
     fn mailbox(&mut self) -> io::Result<Mailbox>;
+    /// Runs a job where it may block: here, unless a world has a better place, and then gives what
+    /// came out; `None` promises a post of it to [`Done::DRIVER`] by the mailbox.
+    ///
+    /// # Errors
+    /// There is no thread for it, and it did not run.
+    fn offload(&mut self, job: Job) -> io::Result<Option<Done>> {
+        Ok(Some(job.run()))
+    }
     /// Takes what other threads have sent, in order.
     fn mail(&mut self, into: &mut Vec<Mail>);
 }

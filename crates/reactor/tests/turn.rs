@@ -3,7 +3,7 @@
 
 use loopwork_reactor::{
     CallKey, Cx, Driver, Env, Fd, Handle, Id, Instant, Loop, Mail, Mailbox, READ_BUFFER, Ready,
-    TIMERS_PER_TURN, Trace, Tracer, World,
+    TIMERS_PER_TURN, Trace, Tracer, World, blocking,
 };
 use std::any::Any;
 use std::io;
@@ -522,4 +522,19 @@ fn a_turn_that_waits_for_nothing_polls_without_looking_at_deadlines() {
     assert!(next >= Still::START.after(Duration::from_secs(1)));
     lp.env.calls.stop();
     assert_eq!(lp.next_deadline(), Some(Instant(0)));
+}
+
+#[test]
+fn a_job_in_a_world_without_threads_runs_in_the_same_turn() {
+    let (mut lp, ..) = scribe("a", |_, _, _| {});
+    let job = || std::thread::current().id();
+    let then = |env: &mut Env, id: Result<_, blocking::Failed>| {
+        assert_eq!(id.expect("it ran"), std::thread::current().id());
+        log(env, "done");
+    };
+    lp.env.blocking(job, then).unwrap();
+    assert!(lp.env.calls.alive());
+    lp.turn(None).unwrap();
+    assert_eq!(taken(&mut lp), ["done"]);
+    assert!(!lp.env.calls.alive());
 }

@@ -12,7 +12,9 @@
 mod alarm;
 mod datagrams;
 mod streams;
+mod threads;
 
+use crate::blocking::{Done, Job};
 use crate::id::{Fd, Id, Instant, Ready};
 use crate::mail::{Mail, Mailbox};
 use crate::mmsg::Batches;
@@ -31,6 +33,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time;
+use threads::Threads;
 
 pub use mio;
 
@@ -78,6 +81,7 @@ pub struct Os {
     rings: Instant,
     start: time::Instant,
     mailbox: Option<Mailbox>,
+    threads: Threads,
     watches: Vec<Watch>,
     batches: Option<Box<Batches>>,
 }
@@ -98,6 +102,7 @@ impl Os {
             rings: Instant(0),
             start: time::Instant::now(),
             mailbox: None,
+            threads: Threads::default(),
             watches: Vec::new(),
             batches: None,
         })
@@ -366,6 +371,12 @@ impl World for Os {
         // Waking fails only with the poll itself, and then nobody is there to be woken.
         let mailbox = Mailbox::new(move || drop(waker.wake()));
         Ok(self.mailbox.insert(mailbox).clone())
+    }
+
+    fn offload(&mut self, job: Job) -> io::Result<Option<Done>> {
+        let mailbox = self.mailbox()?;
+        self.threads.submit(job, &mailbox)?;
+        Ok(None)
     }
 
     fn mail(&mut self, into: &mut Vec<Mail>) {
