@@ -538,3 +538,26 @@ fn a_job_in_a_world_without_threads_runs_in_the_same_turn() {
     assert_eq!(taken(&mut lp), ["done"]);
     assert!(!lp.env.calls.alive());
 }
+
+#[test]
+fn a_loop_that_measures_tells_waiting_from_work() {
+    let (mut lp, _, id) = scribe("a", |_, _, _| {});
+    assert!(lp.metrics().is_none(), "off unless asked for");
+    lp.measure(true);
+    lp.env.after(Duration::from_millis(30), |_| {});
+    lp.turn(None).unwrap();
+    // What happens between two polls is work: ten milliseconds of it.
+    lp.world.now = lp.world.now.after(Duration::from_millis(10));
+    lp.world.next = vec![ready(id(1)), ready(id(2))];
+    lp.turn(ZERO).unwrap();
+    let m = lp.metrics().expect("measured");
+    assert_eq!((m.turns, m.events), (2, 2));
+    assert_eq!((m.waited.as_millis(), m.worked.as_millis()), (30, 10));
+    assert!((m.utilisation() - 0.25).abs() < 0.001);
+    assert_eq!((m.work.count(), m.work.max().as_millis()), (1, 10));
+    assert_eq!((m.late.count(), m.late.max()), (1, Duration::ZERO));
+    lp.measure(true);
+    assert_eq!(lp.metrics().map(|m| m.turns), Some(0), "anew");
+    lp.measure(false);
+    assert!(lp.metrics().is_none());
+}
