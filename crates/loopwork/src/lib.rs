@@ -1,7 +1,8 @@
 //! The loopwork crates under one name: event loop, TCP, UDP, HTTP and WebSocket.
 //!
 //! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
-//! are on it, [`http`] is on `tcp`, [`ws`] on `http`. What every program needs stands at the root.
+//! are on it, [`http`] is on `tcp`, [`ws`] on `http`; [`sim`] simulates the world
+//! beneath them. What every program needs stands at the root.
 //!
 //! Rules of this crate:
 //! * It adds nothing to the layers but names; [`resolve`] is the one function of its own.
@@ -36,6 +37,7 @@ mod name;
 
 pub use loopwork_http as http;
 pub use loopwork_reactor as reactor;
+pub use loopwork_sim as sim;
 pub use loopwork_tcp as tcp;
 pub use loopwork_udp as udp;
 pub use loopwork_ws as ws;

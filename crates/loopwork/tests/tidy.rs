@@ -201,7 +201,7 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("udp", &["reactor"]),
     ("http", &["tcp"]),
     ("ws", &["http"]),
-    ("loopwork", &["reactor", "tcp", "udp", "http", "ws"]),
+    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "sim"]),
     ("cli", &["loopwork"]),
 ];
 

@@ -165,6 +165,62 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// Every rate by its name, to change or switch off one: `faults.rates()` of a run that fails,
+    /// one after the other to `0`, leaves those that it needs.
+    pub fn rates(&mut self) -> [(&'static str, &mut Rate); 19] {
+        // Every field is named, so that a new one cannot be forgotten here.
+        let Faults {
+            latency: _,
+            window: _,
+            split,
+            cut_read,
+            cut_write,
+            block_read,
+            block_write,
+            spurious,
+            shuffle,
+            twice,
+            stale,
+            early,
+            lag,
+            lag_time: _,
+            reset,
+            lose_input,
+            abort,
+            no_descriptor,
+            descriptors: _,
+            loss,
+            duplicate,
+            reorder,
+            reorder_time: _,
+            cut_receive,
+            datagram_queue: _,
+        } = self;
+        [
+            ("split", split),
+            ("cut_read", cut_read),
+            ("cut_write", cut_write),
+            ("block_read", block_read),
+            ("block_write", block_write),
+            ("spurious", spurious),
+            ("shuffle", shuffle),
+            ("twice", twice),
+            ("stale", stale),
+            ("early", early),
+            ("lag", lag),
+            ("reset", reset),
+            ("lose_input", lose_input),
+            ("abort", abort),
+            ("no_descriptor", no_descriptor),
+            ("loss", loss),
+            ("duplicate", duplicate),
+            ("reorder", reorder),
+            ("cut_receive", cut_receive),
+        ]
+    }
+}
+
 /// [`Faults::rough`].
 impl Default for Faults {
     fn default() -> Self {
@@ -200,4 +256,30 @@ pub struct Stats {
     pub reordered: u64,
     /// Datagrams dropped because a receive queue, or the network, was full.
     pub dropped: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rate_has_one_name_of_its_own() {
+        let mut faults = Faults::none();
+        for (n, (_, rate)) in faults.rates().into_iter().enumerate() {
+            *rate = n as Rate + 1;
+        }
+        // Printed, each stands under its own name: none is another's.
+        let text = format!("{faults:?}");
+        for (name, rate) in faults.rates() {
+            assert!(text.contains(&format!(" {name}: {rate},")), "{name} in {text}");
+        }
+    }
+
+    #[test]
+    fn without_its_rates_a_rough_world_is_smooth() {
+        let mut faults = Faults::hostile();
+        faults.rates().into_iter().for_each(|(_, rate)| *rate = 0);
+        assert!(faults.rates().iter().all(|(_, rate)| **rate == 0));
+        assert_eq!((faults.loss, faults.reset, faults.stale), (0, 0, 0));
+    }
 }
