@@ -40,6 +40,7 @@ use net::Net;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// SIGKILL and SIGSTOP: the kernel lets nobody catch them.
 const UNCATCHABLE: [i32; 2] = [9, 19];
@@ -111,6 +112,15 @@ impl Sim {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.net.stats
+    }
+
+    /// The clock jumps forward, as after a machine's sleep that its monotonic clock counts. What
+    /// the network had under way arrives meanwhile, each at its own time, and every deadline in
+    /// between is due at once.
+    pub fn jump(&mut self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
+        self.net.note(4, by, 0);
+        self.net.now = self.net.now.saturating_add(by);
     }
 
     /// The faults in force. Changing them changes what is to come: a test can let the network

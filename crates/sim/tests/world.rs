@@ -304,3 +304,24 @@ fn a_loop_in_it_runs_the_same_twice_by_its_trace() {
     assert!(readies >= 19 && count > u64::from(readies));
     assert_ne!(traced(8).0, hash);
 }
+
+#[test]
+fn a_jump_of_the_clock_makes_due_what_lies_in_between_and_no_more() {
+    let mut lp = Loop::new(Sim::with_faults(7, Faults::none()));
+    let rung = Rc::new(RefCell::new(Vec::new()));
+    for hours in [3, 1, 2] {
+        let rung = rung.clone();
+        let after = Duration::from_secs(hours * 3600);
+        lp.env.after(after, move |_| rung.borrow_mut().push(hours));
+    }
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*rung.borrow(), [], "nothing is due yet");
+    let before = (lp.world.time(), lp.world.hash());
+    lp.world.jump(Duration::from_secs(2 * 3600 + 60));
+    assert!(lp.world.time().since(before.0).as_secs() == 2 * 3600 + 60);
+    assert_ne!(lp.world.hash(), before.1, "a jump is part of the run");
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(*rung.borrow(), [1, 2], "the earlier one first");
+    lp.run().unwrap();
+    assert_eq!(*rung.borrow(), [1, 2, 3]);
+}
