@@ -20,7 +20,7 @@ async def client(url):
         await asyncio.wait_for(await socket.ping(b"p"), 10)
         tell("websockets, pong", "came", "came")
         await socket.close(1000, "done")
-        tell("websockets, close", str(socket.close_code), "1000")
+        tell("websockets, close", f"{socket.close_code} {socket.close_reason}", "1000 done")
 
 
 async def server():

@@ -14,7 +14,7 @@ socket.on('message', (data, binary) => {
 });
 socket.on('close', (code, reason) => {
   tell('npm ws, pong', String(pongs), '1');
-  tell('npm ws, close', String(code), '1000');
+  tell('npm ws, close', `${code} ${reason}`, '1000 done');
 });
 socket.on('error', (error) => tell('npm ws', error.message, 'no error'));
 setTimeout(() => process.exit(1), 20_000).unref();

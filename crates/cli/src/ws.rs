@@ -4,8 +4,9 @@
 //! Rules of this file:
 //! * stdin is read no further while the server is slow, and the server no further while stdout
 //!   is: nothing grows.
-//! * The end of stdin is answered first: a Ping goes out behind the last message, and when its
-//!   Pong is here, so is every answer that a server gives in order. Then comes the Close.
+//! * The end of stdin is answered first: a Ping goes out behind the last message, and with its
+//!   Pong are here the answers of a server that answers in order. Then comes the Close. What a
+//!   server answers later, before its own Close, is shown too; `-w` waits longer.
 //! * What stdout gets is the messages and nothing else, unless a terminal shows it.
 
 use crate::common::{self, Fail, Outcome, parsed, talk, text};

@@ -4,6 +4,7 @@
 mod peer;
 
 use loopwork_http::core::{Malformed, Request};
+use loopwork_http::tcp::reactor::{Env, Id};
 use loopwork_http::tcp::{Close, Io, Protocol};
 use loopwork_http::{Http, Offer, Upgrade};
 use peer::{Peer, Server, Site};
@@ -318,6 +319,56 @@ fn an_upgrade_takes_the_early_bytes_along() {
     let body = upgrade("shout").replace("\r\n\r\n", "\r\nContent-Length: 2\r\n\r\nhi");
     peer.send(body);
     assert_eq!(peer.response(false).text(), (200, "hello"));
+}
+
+/// Accepts whatever it is offered, and counts the connections that it has lost.
+struct Rash(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Protocol for Rash {
+    type Conn = ();
+    fn on_data(&mut self, _: &mut (), _: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        panic!("a body was taken for the next protocol: {bytes:?}")
+    }
+    fn on_close(&mut self, _: (), _: Id, _: &mut Env, _: Close) {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Upgrade for Rash {
+    fn offer(&mut self, _: &Request<'_>, _: &mut Io<'_>) -> Offer<()> {
+        Offer::Accept(())
+    }
+}
+
+#[test]
+fn an_upgrade_with_a_body_is_given_up() {
+    let closed = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let count = closed.clone();
+    let server = Server::run(|_, log| Http::with_upgrade(Site { log }, Rash(count)));
+    let mut peer = server.peer();
+    peer.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(peer.cut(), Err(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(closed.load(std::sync::atomic::Ordering::SeqCst), 1, "told once");
+    assert!(server.log.lock().unwrap().begun.is_empty(), "the application never saw it");
+}
+
+#[test]
+fn behind_a_shutdown_nothing_is_handed_over() {
+    let closed = std::sync::Arc::<std::sync::atomic::AtomicUsize>::default();
+    let count = closed.clone();
+    let server = Server::run(|_, log| Http::with_upgrade(Site { log }, Rash(count)));
+    let mut peer = server.peer();
+    peer.send("GET /hello HTTP/1.1\r\nHo");
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    server.shutdown();
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    peer.send("st: a\r\n\r\n");
+    let got = peer.response(false);
+    assert_eq!((got.text(), got.header("connection")), ((200, "hello"), Some("close")));
+    assert_eq!(peer.rest(), "");
+    assert_eq!(closed.load(std::sync::atomic::Ordering::SeqCst), 0);
+    drop(peer);
+    server.join();
 }
 
 #[test]

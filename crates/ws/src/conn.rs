@@ -93,7 +93,6 @@ impl<A: App> Ws<A> {
                     pongs.settle(link, io);
                     self.closed(link, io, &frame);
                 }
-                _ if !open => {}
                 core::Message::Text(text) => {
                     self.app.on_message(app, &mut socket, Message::Text(text));
                 }
@@ -122,7 +121,8 @@ impl<A: App> Ws<A> {
         }
     }
 
-    /// The peer's Close came: ours goes out if it has not.
+    /// The peer's Close came: ours goes out if it has not, with the same code (RFC 6455 §5.5.1)
+    /// and, as other implementations do, the same reason.
     #[cold]
     fn closed(&mut self, link: &mut Link, io: &mut Io<'_>, frame: &CloseFrame<'_>) {
         link.code = frame.code;
@@ -131,7 +131,7 @@ impl<A: App> Ws<A> {
         }
         if link.stage == Stage::Open {
             let mask = mask(link.role, io.env);
-            close::encode(io.out.buffer(), frame.code, "", mask);
+            close::encode(io.out.buffer(), frame.code, frame.reason, mask);
         }
         self.end(link, io);
     }

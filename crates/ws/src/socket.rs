@@ -19,7 +19,8 @@ pub(crate) enum Stage {
     Opening,
     /// Messages go both ways.
     Open,
-    /// Our Close is out, the peer's is awaited. Messages are dropped.
+    /// Our Close is out, the peer's is awaited. What it had sent before still arrives (§1.4);
+    /// nothing more goes out.
     Closing,
     /// Both are out, or the peer failed: nothing it says matters, only that it ends.
     Ended,
@@ -171,8 +172,9 @@ impl<'a> Socket<'a> {
     }
 
     /// Sends a Close, the reason cut to 123 bytes between characters; a code that may not stand on
-    /// the wire sends a Close without one. No message is shown and none sent from here on. The
-    /// connection ends with the peer's Close, or when [`Config::close`] has passed.
+    /// the wire sends a Close without one. Nothing is sent from here on; what the peer had under
+    /// way is still shown, until its own Close (RFC 6455 §1.4). The connection ends with that, or
+    /// when [`Config::close`] has passed, however much comes until then.
     pub fn close(&mut self, code: CloseCode, reason: &str) {
         if self.link.stage == Stage::Open {
             let mask = mask(self.link.role, self.env);

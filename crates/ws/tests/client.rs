@@ -216,7 +216,7 @@ fn a_handshake_as_it_should_be_with_frames_behind_it() {
         assert_eq!(keys[0], (0x81, true, b"hello".to_vec()));
         assert_eq!(keys[1], (0x81, true, b"glued".to_vec()));
         assert_eq!(keys[2], (0x8A, true, b"?".to_vec()));
-        assert_eq!(peer.next(), (0x88, true, vec![3, 232]));
+        assert_eq!(peer.next(), (0x88, true, b"\x03\xe8done".to_vec()));
         // The server ends first (RFC 6455 §7.1.1); then the client does.
         peer.stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let early = std::io::Read::read(&mut peer.stream, &mut [0; 8]).map_err(|e| e.kind());

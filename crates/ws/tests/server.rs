@@ -187,7 +187,7 @@ fn closes_are_answered_with_their_code() {
     let table: [(&[u8], u16, &str, &[u8]); 3] = [
         (b"", 1005, "", b"\x88\x00"),
         (b"\x03\xe8", 1000, "", b"\x88\x02\x03\xe8"),
-        (b"\x0f\xa0bye", 4000, "bye", b"\x88\x02\x0f\xa0"),
+        (b"\x0f\xa0bye", 4000, "bye", b"\x88\x05\x0f\xa0bye"),
     ];
     for (payload, code, reason, answer) in table {
         // A second Close and data behind the first are ignored.
@@ -199,6 +199,37 @@ fn closes_are_answered_with_their_code() {
         assert_eq!((ended.code, &*ended.reason, ended.clean), (code, reason, true));
         assert_eq!(ended.failure, None);
     }
+}
+
+/// > After sending a control frame indicating the connection should be closed, a peer does not
+/// > send any further data; after receiving a control frame indicating the connection should be
+/// > closed, a peer discards any further data received. (RFC 6455 §1.4)
+#[test]
+fn what_was_under_way_when_we_closed_still_arrives() {
+    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = seen.clone();
+    let server = serve(move || {
+        let (play, ends) = Play::new(move |socket, on| match on {
+            On::Open => socket.close(CloseCode::NORMAL, "bye"),
+            On::Message(Message::Text(text)) => {
+                heard.lock().unwrap().push(text.to_owned());
+                let _ = socket.send_text("nothing goes out any more");
+            }
+            _ => {}
+        });
+        (Ws::new(play), ends)
+    });
+    let mut peer = Peer::upgraded(server.at);
+    let mut bytes = masked(Opcode::Text, b"under way");
+    bytes.extend(masked(Opcode::Ping, b"p"));
+    bytes.extend(masked(Opcode::Text, b"this too"));
+    bytes.extend(masked(Opcode::Close, b"\x03\xe8"));
+    bytes.extend(masked(Opcode::Text, b"behind"));
+    peer.send(&bytes);
+    assert_eq!(peer.rest(), close_bytes(1000, "bye"));
+    drop(peer);
+    assert!(server.ends.next().clean);
+    assert_eq!(*seen.lock().unwrap(), ["under way", "this too"]);
 }
 
 #[test]

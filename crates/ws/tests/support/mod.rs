@@ -90,7 +90,6 @@ impl App for Play {
     }
 
     fn on_message(&mut self, seat: &mut Seat, socket: &mut Socket<'_>, message: Message<'_>) {
-        assert!(socket.is_open());
         self.call(seat, socket, On::Message(message));
     }
 
