@@ -280,7 +280,8 @@ impl<W: World> Loop<W> {
     }
 
     /// The driver together with what it needs to act outside a turn: how `tcp::listen` is written
-    /// outside this crate.
+    /// outside this crate. The clock is read first, so that its delays count from now, and not
+    /// from the last turn.
     ///
     /// # Panics
     /// With a handle of another loop.
@@ -292,6 +293,7 @@ impl<W: World> Loop<W> {
         let driver: &mut dyn Any = self.drivers[handle.driver as usize].as_mut();
         let driver = driver.downcast_mut().expect("a handle of this loop");
         let (world, env, buffer) = (&mut self.world, &mut self.env, &mut self.buffer[..]);
+        env.now = world.now();
         f(driver, &mut Cx { world, env, buffer })
     }
 

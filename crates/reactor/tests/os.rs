@@ -290,6 +290,16 @@ fn calls_come_in_time_and_in_order() {
 }
 
 #[test]
+fn what_is_asked_from_outside_counts_from_now_not_from_the_last_turn() {
+    let mut lp = os();
+    let driver = lp.add(|_| Counter::default());
+    thread::sleep(Duration::from_millis(20));
+    let before = lp.world.now();
+    assert!(lp.env.now < before, "nobody has looked at the clock since");
+    assert!(lp.with(driver, |_, cx| cx.env.now) >= before);
+}
+
+#[test]
 fn the_clock_never_says_zero_and_never_goes_back() {
     let mut os = Os::new().unwrap();
     let mut last = Instant(0);

@@ -84,7 +84,7 @@ fn transfer(wanted: Wanted) -> Outcome {
         method: wanted.first_method(),
         with_body: wanted.body.is_some(),
         url: wanted.url.clone(),
-        deadline: wanted.max_time.map(|time| began.after(time)),
+        deadline: None,
         wanted,
         addresses: VecDeque::new(),
         ticket: None,
@@ -205,6 +205,8 @@ impl Fetch {
         env.calls.hold();
         if let Some(time) = self.wanted.max_time {
             let id = self.id;
+            // The instant of the wake itself: counted from any other it could wake too early, once.
+            self.deadline = Some(env.now.after(time));
             env.after(time, move |env| env.wake(id));
         }
         if let Some(output) = &self.output {
