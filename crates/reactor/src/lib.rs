@@ -5,6 +5,7 @@
 //! tests.
 
 pub mod blocking;
+mod datagrams;
 mod env;
 mod id;
 mod mail;
@@ -12,22 +13,22 @@ mod metrics;
 mod mmsg;
 mod os;
 pub mod signal;
+mod streams;
 mod timers;
 mod trace;
 mod turn;
 mod workers;
 mod world;
 
+pub use datagrams::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams};
 pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
 pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};
 pub use metrics::{Histogram, Metrics};
 pub use os::{Os, mio};
+pub use streams::{Address, ListenOptions, StreamOption, Streams};
 pub use timers::{TimerKey, Timers};
 pub use trace::{Trace, Tracer};
 pub use turn::{Cx, Driver, Handle, Loop, READ_BUFFER, READ_MAX, TIMERS_PER_TURN};
 pub use workers::Workers;
-pub use world::{
-    Address, BATCH, BindOptions, Datagram, DatagramOption, Datagrams, ListenOptions, StreamOption,
-    Streams, World,
-};
+pub use world::World;

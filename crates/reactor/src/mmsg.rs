@@ -6,7 +6,7 @@
 //!   address storage that the kernel writes anyway.
 #![allow(unsafe_code)]
 
-use crate::world::{BATCH, Datagram};
+use crate::datagrams::{BATCH, Datagram};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::RawFd;

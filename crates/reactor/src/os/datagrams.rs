@@ -3,8 +3,8 @@
 //! Rules of this file: those of the folder. The batches themselves are in `mmsg.rs`.
 
 use super::{BOTH, Kind, Os, domain, retry, wrong_kind};
+use crate::datagrams::{BindOptions, Datagram, DatagramOption, Datagrams};
 use crate::id::{Fd, Id};
-use crate::world::{BindOptions, Datagram, DatagramOption, Datagrams};
 use mio::net::UdpSocket;
 use socket2::{InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;

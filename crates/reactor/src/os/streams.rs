@@ -4,7 +4,8 @@
 
 use super::{BOTH, Kind, Os, address, domain, retry, wrong_kind};
 use crate::id::{Fd, Id};
-use crate::world::{Address, ListenOptions, StreamOption, Streams, World};
+use crate::streams::{Address, ListenOptions, StreamOption, Streams};
+use crate::world::World;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};

@@ -1,0 +1,149 @@
+//! Byte streams as a part of the world: the trait, and what it speaks of.
+//!
+//! The rules are those of `world.rs`.
+
+use crate::id::{Fd, Id};
+use crate::world::World;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a stream socket is, or shall be: an IP address and port, or a Unix path.
+#[derive(Clone, PartialEq, Eq, Debug, Hash)]
+pub enum Address {
+    /// TCP. Port 0 asks the system to choose.
+    Ip(SocketAddr),
+    /// A Unix stream socket. An empty path is an unnamed socket (the usual client); a path that
+    /// begins with a NUL byte is a name in Linux's abstract namespace.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// The IP address and port, if this is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Ip(at) => Some(*at),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(at: SocketAddr) -> Self {
+        Address::Ip(at)
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Ip(at) => at.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How a listener, and the connections that it accepts, are set up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ListenOptions {
+    /// Connections that the kernel completes and keeps until we accept them. The kernel caps it
+    /// at `net.core.somaxconn`. 1024: a burst of a thousand clients loses no SYN.
+    pub backlog: u32,
+    /// Several listeners on one port, one a thread (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+    /// An IPv6 listener takes IPv6 alone, not IPv4 mapped into it.
+    pub ipv6_only: bool,
+    /// Send small writes at once (`TCP_NODELAY`), for every accepted connection. On: a turn's
+    /// output is one write already, so Nagle's algorithm could only delay it.
+    pub nodelay: bool,
+    /// Probe idle connections after this long (`SO_KEEPALIVE`, `TCP_KEEPIDLE`).
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        ListenOptions {
+            backlog: 1024,
+            reuse_port: false,
+            ipv6_only: false,
+            nodelay: true,
+            keepalive: None,
+        }
+    }
+}
+
+/// A setting of an open stream.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StreamOption {
+    /// `TCP_NODELAY`; on for every stream unless told.
+    NoDelay(bool),
+    /// `SO_KEEPALIVE` with its idle time; `None` is off.
+    KeepAlive(Option<Duration>),
+    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`).
+    ReceiveBuffer(usize),
+    /// The kernel's send buffer, in bytes (`SO_SNDBUF`).
+    SendBuffer(usize),
+}
+
+/// Byte streams: TCP and Unix sockets.
+pub trait Streams: World {
+    /// Opens a listener whose readiness goes to `id`; says where it is (the real port).
+    ///
+    /// # Errors
+    /// What the kernel says: the address in use, not ours, not allowed.
+    fn listen(&mut self, at: &Address, how: &ListenOptions, id: Id) -> io::Result<(Fd, Address)>;
+    /// The next waiting connection, its readiness going to `id`, and who it is.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none waits. `ConnectionAborted`: one died while it waited; the next may
+    /// be well. Without descriptors or memory: what the kernel says; the connection goes on
+    /// waiting, and no readiness is promised for it.
+    fn accept(&mut self, listener: Fd, id: Id) -> io::Result<(Fd, Address)>;
+    /// Begins a connection; a [`Ready`] with `writable` says that it stands or failed.
+    ///
+    /// # Errors
+    /// What the kernel says at once (no such path, no route, no descriptor).
+    fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd>;
+    /// After that `Ready`: does it stand?
+    ///
+    /// # Errors
+    /// `WouldBlock`: not yet. Anything else: it failed, and why.
+    fn connected(&mut self, fd: Fd) -> io::Result<()>;
+    /// Reads what has come in; `Ok(0)` is the peer's end.
+    ///
+    /// # Errors
+    /// `WouldBlock`, or the end of the connection (`ConnectionReset`, `TimedOut`).
+    fn read(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<usize>;
+    /// Writes; may take less than there is.
+    ///
+    /// # Errors
+    /// `WouldBlock`; `OutOfMemory`: the kernel has no room for it now, and promises no readiness;
+    /// or the end of the connection (`BrokenPipe`, `ConnectionReset`).
+    fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize>;
+    /// Ends our side, behind what was written.
+    ///
+    /// # Errors
+    /// `NotConnected` when the connection is gone.
+    fn shutdown(&mut self, fd: Fd) -> io::Result<()>;
+    /// Closes at once and throws away what is unsent: the peer of a TCP stream sees a reset.
+    fn reset(&mut self, fd: Fd);
+    /// Changes a setting.
+    ///
+    /// # Errors
+    /// What the kernel says; `Unsupported` on a Unix socket for what TCP alone has.
+    fn set(&mut self, fd: Fd, option: StreamOption) -> io::Result<()>;
+    /// Our end's address.
+    ///
+    /// # Errors
+    /// What the kernel says of a socket that is gone.
+    fn local(&mut self, fd: Fd) -> io::Result<Address>;
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// `NotConnected` when it is gone.
+    fn peer(&mut self, fd: Fd) -> io::Result<Address>;
+}
