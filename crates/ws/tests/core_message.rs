@@ -449,10 +449,12 @@ fn work_is_linear_in_the_bytes() {
         bytes.extend(frame(0x80, b"", Role::Server));
         bytes
     };
-    let ratio = |small: &[u8], large: &[u8]| {
-        let ratio = time(large).as_secs_f64() / time(small).as_secs_f64();
-        assert!(ratio < 24.0, "8 times the bytes took {ratio} times as long");
+    // A busy machine may slow any one measurement: linear work shows in one of ten, and quadratic
+    // work in none.
+    let is_linear = |small: &[u8], large: &[u8]| {
+        let ratio = || time(large).as_secs_f64() / time(small).as_secs_f64();
+        assert!((0..10).any(|_| ratio() < 24.0), "8 times the bytes take far more than 8 times");
     };
-    ratio(&one(20_000), &one(160_000));
-    ratio(&many(4_000), &many(32_000));
+    is_linear(&one(20_000), &one(160_000));
+    is_linear(&many(4_000), &many(32_000));
 }
