@@ -151,8 +151,12 @@ fn cores_know_nothing_of_the_loop() {
 
 #[test]
 fn unsafe_stands_only_where_it_may_and_says_why() {
-    const MAY: [&str; 3] =
-        ["crates/reactor/src/mmsg.rs", "crates/reactor/src/os/alarm.rs", "benches/versus/sys.rs"];
+    const MAY: [&str; 4] = [
+        "crates/reactor/src/mmsg.rs",
+        "crates/reactor/src/os/alarm.rs",
+        "crates/reactor/src/os/raw.rs",
+        "benches/versus/sys.rs",
+    ];
     let mut broken = Vec::new();
     for (path, text) in sources() {
         let test = path.contains("/tests/") || path.ends_with("tests.rs");

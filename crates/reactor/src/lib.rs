@@ -26,7 +26,7 @@ pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};
 pub use metrics::{Histogram, Metrics};
 pub use os::{Os, mio};
-pub use streams::{Address, ListenOptions, StreamOption, Streams};
+pub use streams::{Address, ConnectOptions, KeepAlive, ListenOptions, StreamOption, Streams};
 pub use timers::{TimerKey, Timers};
 pub use trace::{Trace, Tracer};
 pub use turn::{Cx, Driver, Handle, Loop, READ_BUFFER, READ_MAX, TIMERS_PER_TURN};

@@ -59,8 +59,21 @@ pub struct ListenOptions {
     /// Send small writes at once (`TCP_NODELAY`), for every accepted connection. On: a turn's
     /// output is one write already, so Nagle's algorithm could only delay it.
     pub nodelay: bool,
-    /// Probe idle connections after this long (`SO_KEEPALIVE`, `TCP_KEEPIDLE`).
-    pub keepalive: Option<Duration>,
+    /// Probe idle connections (`SO_KEEPALIVE`).
+    pub keepalive: Option<KeepAlive>,
+    /// More settings, of the listener's socket before it is bound: accepted connections inherit
+    /// them. Of a Unix socket the buffers' sizes alone.
+    pub settings: Vec<StreamOption>,
+    /// The one network device that connections may come in by (`SO_BINDTODEVICE`).
+    pub device: Option<String>,
+    /// Handshakes whose SYN brought data, that may wait for their ACK at a time (`TCP_FASTOPEN`,
+    /// RFC 7413); 0 is off. The system must allow it too: bit 2 of `net.ipv4.tcp_fastopen`.
+    pub fast_open: u32,
+    /// The permissions of a Unix path, such as `0o666` for everybody: who may write may connect.
+    /// They hold before the first connection can come. `None`: as the process's mask has them.
+    pub unix_mode: Option<u32>,
+    /// Removes the Unix path when the listener is closed, if it is still the one that was made.
+    pub unlink: bool,
 }
 
 impl Default for ListenOptions {
@@ -71,7 +84,42 @@ impl Default for ListenOptions {
             ipv6_only: false,
             nodelay: true,
             keepalive: None,
+            settings: Vec::new(),
+            device: None,
+            fast_open: 0,
+            unix_mode: None,
+            unlink: true,
         }
+    }
+}
+
+/// How a dialed connection is set up, before its first packet leaves.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ConnectOptions {
+    /// Settings of the socket. A receive buffer's size counts in full only when it is set here:
+    /// the first packet tells the peer how far the window may grow.
+    pub settings: Vec<StreamOption>,
+    /// The one network device that the connection may use (`SO_BINDTODEVICE`).
+    pub device: Option<String>,
+}
+
+/// When the kernel probes a connection that is idle, and when it gives up
+/// ([`TimedOut`](io::ErrorKind::TimedOut)): after `idle + count * interval`. Whole seconds, one at
+/// least.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeepAlive {
+    /// Idle for so long, before the first probe (`TCP_KEEPIDLE`).
+    pub idle: Duration,
+    /// Between two probes (`TCP_KEEPINTVL`); `None` is the system's, as a rule 75 s.
+    pub interval: Option<Duration>,
+    /// Probes without an answer (`TCP_KEEPCNT`); `None` is the system's, as a rule 9.
+    pub count: Option<u32>,
+}
+
+impl From<Duration> for KeepAlive {
+    fn from(idle: Duration) -> Self {
+        KeepAlive { idle, interval: None, count: None }
     }
 }
 
@@ -81,12 +129,33 @@ impl Default for ListenOptions {
 pub enum StreamOption {
     /// `TCP_NODELAY`; on for every stream unless told.
     NoDelay(bool),
-    /// `SO_KEEPALIVE` with its idle time; `None` is off.
-    KeepAlive(Option<Duration>),
-    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`).
+    /// `SO_KEEPALIVE` with its times; `None` is off.
+    KeepAlive(Option<KeepAlive>),
+    /// The kernel's receive buffer, in bytes (`SO_RCVBUF`). Linux reserves twice as much, for its
+    /// own bookkeeping, and stops to tune the size by itself.
     ReceiveBuffer(usize),
-    /// The kernel's send buffer, in bytes (`SO_SNDBUF`).
+    /// The kernel's send buffer, in bytes (`SO_SNDBUF`), likewise.
     SendBuffer(usize),
+    /// The type of service, or traffic class, of its packets (`IP_TOS`, `IPV6_TCLASS`). The two
+    /// low bits (ECN) are the kernel's.
+    Tos(u8),
+    /// Unsent bytes that the kernel takes at most before it calls the socket full
+    /// (`TCP_NOTSENT_LOWAT`): what waits here can still be chosen, what waits there cannot.
+    NotSentLowWater(u32),
+    /// Sent bytes may wait so long for their acknowledgement, to the millisecond, before the
+    /// connection has timed out (`TCP_USER_TIMEOUT`, RFC 5482). `None`: as the system retries,
+    /// about 15 minutes.
+    UserTimeout(Option<Duration>),
+    /// Acknowledges at once, or may wait (`TCP_QUICKACK`). The kernel changes it back as it sees
+    /// fit.
+    QuickAck(bool),
+    /// The kernel asks the network device for packets, for so many microseconds, before it sleeps
+    /// (`SO_BUSY_POLL`). More than the system has set needs a privilege.
+    BusyPoll(u32),
+    /// Whoever closes it, and a death of the process too, resets the connection: what is unsent is
+    /// lost, and no state is left in the kernel (`SO_LINGER` of zero). Longer times are not
+    /// offered: a close would block the loop for so long.
+    ResetOnClose(bool),
 }
 
 /// Byte streams: TCP and Unix sockets.
@@ -108,6 +177,20 @@ pub trait Streams: World {
     /// # Errors
     /// What the kernel says at once (no such path, no route, no descriptor).
     fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd>;
+    /// As [`connect`](Self::connect), with settings. A world that has no such settings dials
+    /// without them.
+    ///
+    /// # Errors
+    /// As `connect`; what the kernel says of a setting.
+    fn connect_with(
+        &mut self,
+        to: &Address,
+        from: Option<SocketAddr>,
+        _how: &ConnectOptions,
+        id: Id,
+    ) -> io::Result<Fd> {
+        self.connect(to, from, id)
+    }
     /// After that `Ready`: does it stand?
     ///
     /// # Errors

@@ -116,7 +116,7 @@ fn options_of_tcp_are_unsupported_elsewhere() {
     let mut sim = calm();
     let p = pair(&mut sim);
     sim.set(p.client, StreamOption::NoDelay(false)).unwrap();
-    sim.set(p.client, StreamOption::KeepAlive(Some(Duration::from_secs(1)))).unwrap();
+    sim.set(p.client, StreamOption::KeepAlive(Some(Duration::from_secs(1).into()))).unwrap();
     let u = pair_at(&mut calm(), &unix("/a"));
     let mut sim = calm();
     let same = pair_at(&mut sim, &unix("/a"));

@@ -9,8 +9,8 @@
 use crate::connection::{Bufs, Link, Work};
 use crate::{Close, Protocol};
 use loopwork_reactor::{
-    Address, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready, StreamOption, Streams,
-    TimerKey, Trace,
+    Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
+    StreamOption, Streams, TimerKey, Trace,
 };
 use slab::Slab;
 use std::any::Any;
@@ -69,6 +69,12 @@ pub struct Dial<C> {
     pub timeout: Duration,
     /// The connection's state.
     pub conn: C,
+}
+
+/// A dial on its way to the host, with the settings of its socket.
+struct Dialed<C> {
+    dial: Dial<C>,
+    how: ConnectOptions,
 }
 
 pub(crate) struct Set {
@@ -243,9 +249,10 @@ impl<P: Protocol> Host<P> {
         }
     }
 
-    fn dial<W: Streams>(&mut self, cx: &mut Cx<'_, W>, dial: Dial<P::Conn>) {
+    fn dial<W: Streams>(&mut self, cx: &mut Cx<'_, W>, dialed: Dialed<P::Conn>) {
+        let Dialed { dial, how } = dialed;
         let id = self.next_id(cx.env);
-        match cx.world.connect(&dial.to, dial.from, id) {
+        match cx.world.connect_with(&dial.to, dial.from, &how, id) {
             Ok(fd) => {
                 self.seat(cx.env, id, fd, dial.conn, true);
                 let until = cx.env.now.after(dial.timeout);
@@ -357,8 +364,8 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
     }
 
     fn on_post(&mut self, cx: &mut Cx<'_, W>, mail: Box<dyn Any>) {
-        let mail = match mail.downcast::<Dial<P::Conn>>() {
-            Ok(dial) => return self.dial(cx, *dial),
+        let mail = match mail.downcast::<Dialed<P::Conn>>() {
+            Ok(dialed) => return self.dial(cx, *dialed),
             Err(mail) => mail,
         };
         let mail = match mail.downcast::<Set>() {
@@ -421,7 +428,17 @@ pub fn dial<P: Protocol>(
 impl<C: 'static> Dial<C> {
     /// As [`dial`], with everything said.
     pub fn send<P: Protocol<Conn = C>>(self, env: &mut Env, handle: Handle<Host<P>>) {
-        env.calls.post(handle.driver, Box::new(self));
+        self.send_with(env, handle, ConnectOptions::default());
+    }
+
+    /// As [`Dial::send`], with settings of the socket; one that it cannot have fails the dial.
+    pub fn send_with<P: Protocol<Conn = C>>(
+        self,
+        env: &mut Env,
+        handle: Handle<Host<P>>,
+        how: ConnectOptions,
+    ) {
+        env.calls.post(handle.driver, Box::new(Dialed { dial: self, how }));
     }
 }
 
@@ -447,4 +464,15 @@ pub fn addresses<W: Streams, P: Protocol>(
         let local = cx.world.local(seat.link.fd).ok()?;
         Some((local, cx.world.peer(seat.link.fd).ok()?))
     })
+}
+
+/// The name of a connection's socket in its world, for [`Os::descriptor`](loopwork_reactor::Os);
+/// `None` when the connection is gone.
+pub fn socket<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    handle: Handle<Host<P>>,
+    id: Id,
+) -> Option<Fd> {
+    let seat = lp.get(handle).seats.get(id.slot as usize)?;
+    (seat.link.birth == id.birth).then_some(seat.link.fd)
 }

@@ -40,7 +40,7 @@ mod io;
 pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
 pub use host::{
     ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, addresses, dial, listen, listen_at,
-    shutdown, unlisten,
+    shutdown, socket, unlisten,
 };
 pub use io::{Count, Io, Out, Wishes};
 pub use loopwork_reactor as reactor;

@@ -182,7 +182,7 @@ fn two_listeners_share_a_port_when_both_say_so() {
     let (mut lp, host) = play(Os::new().unwrap(), echo);
     let mut how = ListenOptions::default();
     how.reuse_port = true;
-    how.keepalive = Some(Duration::from_secs(30));
+    how.keepalive = Some(Duration::from_secs(30).into());
     how.nodelay = false;
     let any = Address::Ip("127.0.0.1:0".parse().unwrap());
     let at = listen_at(&mut lp, host, &any, &how).unwrap();

@@ -383,7 +383,7 @@ fn settings_reach_the_socket() {
                 io.set(StreamOption::SendBuffer(8192));
                 io.set(StreamOption::ReceiveBuffer(8192));
                 io.set(StreamOption::NoDelay(false));
-                io.set(StreamOption::KeepAlive(Some(Duration::from_secs(7))));
+                io.set(StreamOption::KeepAlive(Some(Duration::from_secs(7).into())));
                 io.set(StreamOption::KeepAlive(None));
             }
             On::Data(bytes) => {

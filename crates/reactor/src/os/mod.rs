@@ -11,6 +11,7 @@
 
 mod alarm;
 mod datagrams;
+mod raw;
 mod streams;
 mod threads;
 
@@ -34,6 +35,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time;
+use streams::Made;
 use threads::Threads;
 
 pub use mio;
@@ -50,8 +52,8 @@ const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 enum Kind {
     TcpListener(TcpListener),
-    /// With its path; boxed, since every connection's entry is as wide as the widest.
-    UnixListener(Box<(UnixListener, PathBuf)>),
+    /// With the path that it made; boxed, since each connection's entry is as wide as the widest.
+    UnixListener(Box<(UnixListener, Option<Made>)>),
     Tcp(TcpStream),
     Unix(UnixStream),
     /// With whether it is connected: then sending names no address.
@@ -243,10 +245,6 @@ impl Drop for Os {
         for hook in self.watches.drain(..).flat_map(|w| w.hooks) {
             signal_hook::low_level::unregister(hook);
         }
-        // A Unix listener's path goes with it, however the loop ended.
-        for key in 0..self.entries.capacity() {
-            self.close(Fd(key as u32));
-        }
     }
 }
 
@@ -323,13 +321,7 @@ impl World for Os {
     }
 
     fn close(&mut self, fd: Fd) {
-        let entry = self.entries.try_remove(fd.0 as usize);
-        if let Some(Entry { kind: Kind::UnixListener(listener), .. }) = entry {
-            let (listener, path) = *listener;
-            drop(listener);
-            // Gone already, or not ours any more: nothing is left to tidy then.
-            let _ = std::fs::remove_file(path);
-        }
+        self.entries.try_remove(fd.0 as usize);
     }
 
     fn watch_signals(&mut self, signals: &[i32], id: Id) -> io::Result<()> {

@@ -2,51 +2,127 @@
 //!
 //! Rules of this file: those of the folder.
 
-use super::{BOTH, Kind, Os, address, domain, retry, wrong_kind};
+use super::{BOTH, Kind, Os, address, domain, raw, retry, wrong_kind};
 use crate::id::{Fd, Id};
-use crate::streams::{Address, ListenOptions, StreamOption, Streams};
+use crate::streams::{Address, ConnectOptions, ListenOptions, StreamOption, Streams};
 use crate::world::World;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time;
+
+/// A path that a listener made in the file system; dropped, it takes the path away again, unless
+/// another file has taken its place.
+pub(super) struct Made {
+    path: PathBuf,
+    /// Device and inode.
+    file: (u64, u64),
+    unlink: bool,
+}
+
+impl Made {
+    fn new(path: &Path) -> io::Result<Made> {
+        let about = fs::symlink_metadata(path)?;
+        Ok(Made { path: path.to_path_buf(), file: (about.dev(), about.ino()), unlink: true })
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let about = fs::symlink_metadata(&self.path);
+        if self.unlink && about.is_ok_and(|about| (about.dev(), about.ino()) == self.file) {
+            // Gone this very moment: nothing is left to tidy then.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Os {
+    /// The socket behind a name, for what this crate has no word for: settings to be read back,
+    /// options of other layers. Reading from it, writing to it or closing it breaks the loop's
+    /// account of it.
+    ///
+    /// # Errors
+    /// `InvalidInput` of a name that is no socket's (any more).
+    pub fn descriptor(&self, fd: Fd) -> io::Result<BorrowedFd<'_>> {
+        Ok(match self.kind(fd)? {
+            Kind::TcpListener(socket) => socket.as_fd(),
+            Kind::UnixListener(socket) => socket.0.as_fd(),
+            Kind::Tcp(socket) => socket.as_fd(),
+            Kind::Unix(socket) => socket.as_fd(),
+            Kind::Udp(socket, ..) => socket.as_fd(),
+            Kind::Signals(_) | Kind::Foreign => return Err(wrong_kind()),
+        })
+    }
+
+    fn listen_ip(
+        &mut self,
+        at: SocketAddr,
+        how: &ListenOptions,
+        id: Id,
+    ) -> io::Result<(Fd, Address)> {
+        let socket = Socket::new(domain(at), Type::STREAM.nonblocking(), None)?;
+        socket.set_reuse_address(true)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(how.ipv6_only)?;
+        }
+        if how.reuse_port {
+            socket.set_reuse_port(true)?;
+        }
+        // Accepted connections inherit these from the listener: no call for each.
+        socket.set_tcp_nodelay(how.nodelay)?;
+        if how.keepalive.is_some() {
+            set(&socket, true, StreamOption::KeepAlive(how.keepalive))?;
+        }
+        configure(&socket, true, &how.settings, how.device.as_deref())?;
+        socket.bind(&SockAddr::from(at))?;
+        if how.fast_open > 0 {
+            let queue = i32::try_from(how.fast_open).unwrap_or(i32::MAX);
+            raw::set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)?;
+        }
+        socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+        let at = address(&socket.local_addr()?);
+        let listener = TcpListener::from_std(socket.into());
+        Ok((self.seat(listener, id, Interest::READABLE, Kind::TcpListener)?, at))
+    }
+
+    fn listen_unix(
+        &mut self,
+        path: &Path,
+        how: &ListenOptions,
+        id: Id,
+    ) -> io::Result<(Fd, Address)> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        configure(&socket, false, &how.settings, None)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let at = socket.local_addr()?;
+        // An unnamed or abstract socket has made no file.
+        let mut made = at.as_pathname().map(Made::new).transpose()?;
+        if let (Some(made), Some(mode)) = (&made, how.unix_mode) {
+            // Before it listens: nobody connects by permissions that were not meant.
+            fs::set_permissions(&made.path, fs::Permissions::from_mode(mode))?;
+        }
+        socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+        if let Some(made) = &mut made {
+            made.unlink = how.unlink;
+        }
+        let listener = UnixListener::from_std(socket.into());
+        let kind = |l| Kind::UnixListener(Box::new((l, made)));
+        Ok((self.seat(listener, id, Interest::READABLE, kind)?, address(&at)))
+    }
+}
 
 impl Streams for Os {
     fn listen(&mut self, at: &Address, how: &ListenOptions, id: Id) -> io::Result<(Fd, Address)> {
-        let backlog = i32::try_from(how.backlog).unwrap_or(i32::MAX);
         match at {
-            Address::Ip(at) => {
-                let socket = Socket::new(domain(*at), Type::STREAM.nonblocking(), None)?;
-                socket.set_reuse_address(true)?;
-                if at.is_ipv6() {
-                    socket.set_only_v6(how.ipv6_only)?;
-                }
-                if how.reuse_port {
-                    socket.set_reuse_port(true)?;
-                }
-                // Accepted connections inherit these from the listener: no call for each.
-                socket.set_tcp_nodelay(how.nodelay)?;
-                if let Some(idle) = how.keepalive {
-                    keepalive(SockRef::from(&socket), Some(idle))?;
-                }
-                socket.bind(&SockAddr::from(*at))?;
-                socket.listen(backlog)?;
-                let at = address(&socket.local_addr()?);
-                let listener = TcpListener::from_std(socket.into());
-                Ok((self.seat(listener, id, Interest::READABLE, Kind::TcpListener)?, at))
-            }
-            Address::Unix(path) => {
-                let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-                socket.bind(&SockAddr::unix(path)?)?;
-                socket.listen(backlog)?;
-                let at = address(&socket.local_addr()?);
-                let listener = UnixListener::from_std(socket.into());
-                let kind = |l| Kind::UnixListener(Box::new((l, path.clone())));
-                Ok((self.seat(listener, id, Interest::READABLE, kind)?, at))
-            }
+            Address::Ip(at) => self.listen_ip(*at, how, id),
+            Address::Unix(path) => self.listen_unix(path, how, id),
         }
     }
 
@@ -66,11 +142,26 @@ impl Streams for Os {
     }
 
     fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd> {
+        self.connect_with(to, from, &ConnectOptions::default(), id)
+    }
+
+    fn connect_with(
+        &mut self,
+        to: &Address,
+        from: Option<SocketAddr>,
+        how: &ConnectOptions,
+        id: Id,
+    ) -> io::Result<Fd> {
         let (domain, to) = match to {
             Address::Ip(to) => (domain(*to), SockAddr::from(*to)),
             Address::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
         };
         let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+        let tcp = domain != Domain::UNIX;
+        if tcp {
+            socket.set_tcp_nodelay(true)?;
+        }
+        configure(&socket, tcp, &how.settings, how.device.as_deref())?;
         if let Some(from) = from {
             socket.bind(&SockAddr::from(from))?;
         }
@@ -80,10 +171,9 @@ impl Streams for Os {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
             other => other?,
         }
-        if domain == Domain::UNIX {
+        if !tcp {
             return self.seat(UnixStream::from_std(socket.into()), id, BOTH, Kind::Unix);
         }
-        socket.set_tcp_nodelay(true)?;
         self.seat(TcpStream::from_std(socket.into()), id, BOTH, Kind::Tcp)
     }
 
@@ -142,13 +232,7 @@ impl Streams for Os {
             Kind::Unix(s) => (SockRef::from(s), false),
             _ => return Err(wrong_kind()),
         };
-        match option {
-            StreamOption::ReceiveBuffer(n) => socket.set_recv_buffer_size(n),
-            StreamOption::SendBuffer(n) => socket.set_send_buffer_size(n),
-            _ if !tcp => Err(ErrorKind::Unsupported.into()),
-            StreamOption::NoDelay(on) => socket.set_tcp_nodelay(on),
-            StreamOption::KeepAlive(idle) => keepalive(socket, idle),
-        }
+        set(&socket, tcp, option)
     }
 
     fn local(&mut self, fd: Fd) -> io::Result<Address> {
@@ -168,10 +252,44 @@ impl Streams for Os {
     }
 }
 
-fn keepalive(socket: SockRef<'_>, idle: Option<time::Duration>) -> io::Result<()> {
-    match idle {
-        None => socket.set_keepalive(false),
-        Some(idle) => socket.set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(idle)),
+/// Sets up a socket that is not yet bound or connected.
+fn configure(
+    socket: &Socket,
+    tcp: bool,
+    settings: &[StreamOption],
+    device: Option<&str>,
+) -> io::Result<()> {
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    settings.iter().try_for_each(|option| set(socket, tcp, *option))
+}
+
+fn set(socket: &Socket, tcp: bool, option: StreamOption) -> io::Result<()> {
+    match option {
+        StreamOption::ReceiveBuffer(n) => socket.set_recv_buffer_size(n),
+        StreamOption::SendBuffer(n) => socket.set_send_buffer_size(n),
+        _ if !tcp => Err(ErrorKind::Unsupported.into()),
+        StreamOption::NoDelay(on) => socket.set_tcp_nodelay(on),
+        StreamOption::KeepAlive(None) => socket.set_keepalive(false),
+        StreamOption::KeepAlive(Some(times)) => {
+            let mut probes = TcpKeepalive::new().with_time(times.idle);
+            probes = times.interval.into_iter().fold(probes, TcpKeepalive::with_interval);
+            probes = times.count.into_iter().fold(probes, TcpKeepalive::with_retries);
+            socket.set_tcp_keepalive(&probes)
+        }
+        StreamOption::Tos(tos) => {
+            if socket.domain()? == Domain::IPV6 {
+                socket.set_tclass_v6(tos.into())?;
+            }
+            // Of an IPv6 socket too: it may carry IPv4.
+            socket.set_tos_v4(tos.into())
+        }
+        StreamOption::NotSentLowWater(n) => socket.set_tcp_notsent_lowat(n),
+        StreamOption::UserTimeout(wait) => socket.set_tcp_user_timeout(wait),
+        StreamOption::QuickAck(on) => socket.set_tcp_quickack(on),
+        StreamOption::BusyPoll(micros) => socket.set_busy_poll(micros),
+        StreamOption::ResetOnClose(on) => socket.set_linger(on.then_some(time::Duration::ZERO)),
     }
 }
 

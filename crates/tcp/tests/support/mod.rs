@@ -63,7 +63,7 @@ impl Play {
         (self.act)(seat, io, on)
     }
 
-    fn seat(&mut self) -> Seat {
+    pub(crate) fn seat(&mut self) -> Seat {
         self.given += 1;
         Seat { n: self.given - 1, ..Seat::default() }
     }
