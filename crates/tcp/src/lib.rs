@@ -33,10 +33,12 @@
 //! # }
 //! ```
 
+mod blocklist;
 mod connection;
 mod host;
 mod io;
 
+pub use blocklist::{BadRule, BlockList, PRIVATE_RANGES, Rule};
 pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
 pub use host::{
     ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, addresses, dial, listen, listen_at,
