@@ -4,7 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::RawFd;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 /// One event of an epoll.
 pub(crate) type Event = libc::epoll_event;
@@ -22,11 +23,25 @@ pub(crate) fn epoll_create() -> io::Result<RawFd> {
     check(fd.into()).map(|_| fd)
 }
 
+/// For reading.
+pub(crate) const IN: u32 = libc::EPOLLIN as u32;
+/// For writing.
+pub(crate) const OUT: u32 = libc::EPOLLOUT as u32;
+
 /// Watches for reading, level-triggered.
 pub(crate) fn epoll_add(epoll: RawFd, fd: RawFd, token: u64) -> io::Result<()> {
-    let mut event = Event { events: libc::EPOLLIN as u32, u64: token };
+    epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, IN, token)
+}
+
+/// Watches for something else from now on, level-triggered.
+pub(crate) fn epoll_set(epoll: RawFd, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+    epoll_ctl(epoll, libc::EPOLL_CTL_MOD, fd, events, token)
+}
+
+fn epoll_ctl(epoll: RawFd, how: i32, fd: RawFd, events: u32, token: u64) -> io::Result<()> {
+    let mut event = Event { events, u64: token };
     // SAFETY: `event` outlives the call.
-    let n = unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd, &raw mut event) };
+    let n = unsafe { libc::epoll_ctl(epoll, how, fd, &raw mut event) };
     check(n.into()).map(drop)
 }
 
@@ -75,4 +90,58 @@ pub(crate) fn pin(core: usize) -> io::Result<()> {
 pub(crate) fn die_with_parent() {
     // SAFETY: sets a number of this process.
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// Asks a process that we started to end.
+pub(crate) fn terminate(pid: u32) {
+    // SAFETY: takes two numbers.
+    unsafe { libc::kill(pid as libc::pid_t, libc::SIGTERM) };
+}
+
+/// Raises the limit of descriptors as far as this process may, and tells it.
+pub(crate) fn descriptors() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills `limit`, which outlives the call.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) }.into())?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads `limit`, which outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }.into())?;
+    Ok(limit.rlim_cur)
+}
+
+fn address(at: SocketAddrV4) -> libc::sockaddr_in {
+    libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: at.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from(*at.ip()).to_be() },
+        sin_zero: [0; 8],
+    }
+}
+
+/// A connection from this address of ours, whose port the kernel chooses when it knows the peer;
+/// it is reset when it is closed, so that none of a million lingers.
+pub(crate) fn connect_from(source: Ipv4Addr, to: SocketAddrV4) -> io::Result<TcpStream> {
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: takes numbers, gives a descriptor or an error.
+    let fd = unsafe { libc::socket(libc::AF_INET, kind, 0) };
+    check(fd.into())?;
+    // SAFETY: the descriptor was just made, and nobody else has it.
+    let owned = unsafe { OwnedFd::from_raw_fd(fd) };
+    set(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, &1i32)?;
+    let now = libc::linger { l_onoff: 1, l_linger: 0 };
+    set(fd, libc::SOL_SOCKET, libc::SO_LINGER, &now)?;
+    let (from, to) = (address(SocketAddrV4::new(source, 0)), address(to));
+    let size = size_of::<libc::sockaddr_in>() as libc::socklen_t;
+    // SAFETY: `from` is an address of this size, and outlives the call.
+    check(unsafe { libc::bind(fd, (&raw const from).cast(), size) }.into())?;
+    // SAFETY: `to` is an address of this size, and outlives the call.
+    check(unsafe { libc::connect(fd, (&raw const to).cast(), size) }.into())?;
+    Ok(TcpStream::from(owned))
+}
+
+fn set<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    let size = size_of::<T>() as libc::socklen_t;
+    let value: *const T = value;
+    // SAFETY: `value` is so many bytes, and outlives the call.
+    check(unsafe { libc::setsockopt(fd, level, name, value.cast(), size) }.into()).map(drop)
 }

@@ -1,0 +1,52 @@
+//! What a user of loopwork writes.
+
+use super::Service;
+use loopwork_reactor::{Address, Env, Id, Loop, Os};
+use loopwork_tcp::{Io, Protocol, listen};
+use std::io;
+
+pub(super) fn run(service: Service) -> io::Result<()> {
+    let mut lp = Loop::new(Os::new()?);
+    let at = ([127, 0, 0, 1], 0).into();
+    let at = match service {
+        Service::Echo | Service::Stream => listen(&mut lp, at, Echo)?.1,
+        Service::Sink => listen(&mut lp, at, Sink)?.1,
+    };
+    println!("{}", at.port());
+    lp.run()
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    type Conn = ();
+
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+        Some(())
+    }
+
+    fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let _ = io.write(bytes);
+        bytes.len()
+    }
+}
+
+struct Sink;
+
+impl Protocol for Sink {
+    type Conn = u64;
+
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<u64> {
+        Some(0)
+    }
+
+    fn on_data(&mut self, total: &mut u64, _: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        *total += bytes.len() as u64;
+        bytes.len()
+    }
+
+    fn on_end(&mut self, total: &mut u64, io: &mut Io<'_>) {
+        let _ = io.write(&total.to_le_bytes());
+        io.end();
+    }
+}
