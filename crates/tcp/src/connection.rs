@@ -335,7 +335,8 @@ impl<P: Protocol> Work<'_, P> {
         if link.wish.end && !link.fin && !link.dialing && !spent && self.bufs.out.is_empty() {
             link.fin = true;
             cx.env.note(self.id, Trace::Shutdown);
-            if !link.broken && cx.world.shutdown(link.fd).is_err() {
+            // Behind the peer's end ours is the close, which follows at once.
+            if !link.broken && !link.eof && cx.world.shutdown(link.fd).is_err() {
                 (link.broken, link.readable, link.closed) = (true, true, true);
             }
         }

@@ -3,8 +3,9 @@
 //! Rules of this folder:
 //! * This folder alone names mio and sockets, and it alone asks for the time (the two batch calls
 //!   of `mmsg.rs` act on its behalf).
-//! * Every socket is registered once, edge-triggered, for reading and writing: no `epoll_ctl` on
-//!   the way of a message.
+//! * Every socket is registered once, edge-triggered: no `epoll_ctl` on the way of a message. A
+//!   stream that was accepted is registered for writing when a write first takes less than all,
+//!   once in its life: until then the kernel would tell it of room that it never lacked.
 //! * The id travels with the registration. A poll's events become ids before anyone acts on them,
 //!   and a token carries the low half of the birth, so that an event of a slot's former owner is
 //!   recognised.
@@ -54,17 +55,33 @@ enum Kind {
     TcpListener(TcpListener),
     /// With the path that it made; boxed, since each connection's entry is as wide as the widest.
     UnixListener(Box<(UnixListener, Option<Made>)>),
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    /// With whether it is registered for writing too.
+    Tcp(TcpStream, bool),
+    Unix(UnixStream, bool),
     /// With whether it is connected: then sending names no address.
     Udp(UdpSocket, bool),
     Signals(UnixStream),
     Foreign,
 }
 
+impl Kind {
+    fn tcp(both: bool) -> impl FnOnce(TcpStream) -> Kind {
+        move |s| Kind::Tcp(s, both)
+    }
+
+    fn unix(both: bool) -> impl FnOnce(UnixStream) -> Kind {
+        move |s| Kind::Unix(s, both)
+    }
+}
+
 struct Entry {
     kind: Kind,
     id: Id,
+}
+
+/// What an event is told by: the entry, and the low half of its owner's birth.
+fn token(fd: Fd, id: Id) -> Token {
+    Token(fd.0 as usize | (id.birth as u32 as usize) << 32)
 }
 
 struct Watch {
@@ -133,8 +150,8 @@ impl Os {
     }
 
     fn vacant(&self, id: Id) -> (Fd, Token) {
-        let key = self.entries.vacant_key();
-        (Fd(key as u32), Token(key | (id.birth as u32 as usize) << 32))
+        let fd = Fd(self.entries.vacant_key() as u32);
+        (fd, token(fd, id))
     }
 
     fn seat<S: Source>(

@@ -2,11 +2,12 @@
 //!
 //! Rules of this file: those of the folder.
 
-use super::{BOTH, Kind, Os, address, domain, raw, retry, wrong_kind};
+use super::{BOTH, Entry, Kind, Os, address, domain, raw, retry, token, wrong_kind};
 use crate::id::{Fd, Id};
 use crate::streams::{Address, ConnectOptions, ListenOptions, StreamOption, Streams};
 use crate::world::World;
 use mio::Interest;
+use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fs;
@@ -54,8 +55,8 @@ impl Os {
         Ok(match self.kind(fd)? {
             Kind::TcpListener(socket) => socket.as_fd(),
             Kind::UnixListener(socket) => socket.0.as_fd(),
-            Kind::Tcp(socket) => socket.as_fd(),
-            Kind::Unix(socket) => socket.as_fd(),
+            Kind::Tcp(socket, ..) => socket.as_fd(),
+            Kind::Unix(socket, ..) => socket.as_fd(),
             Kind::Udp(socket, ..) => socket.as_fd(),
             Kind::Signals(_) | Kind::Foreign => return Err(wrong_kind()),
         })
@@ -130,12 +131,18 @@ impl Streams for Os {
         match self.kind(listener)? {
             Kind::TcpListener(l) => {
                 let (stream, peer) = retry(|| l.accept()).map_err(accept_error)?;
-                Ok((self.seat(stream, id, BOTH, Kind::Tcp)?, Address::Ip(peer)))
+                Ok((
+                    self.seat(stream, id, Interest::READABLE, Kind::tcp(false))?,
+                    Address::Ip(peer),
+                ))
             }
             Kind::UnixListener(l) => {
                 let (stream, peer) = retry(|| l.0.accept()).map_err(accept_error)?;
                 let path = peer.as_pathname().map(PathBuf::from).unwrap_or_default();
-                Ok((self.seat(stream, id, BOTH, Kind::Unix)?, Address::Unix(path)))
+                Ok((
+                    self.seat(stream, id, Interest::READABLE, Kind::unix(false))?,
+                    Address::Unix(path),
+                ))
             }
             _ => Err(wrong_kind()),
         }
@@ -172,15 +179,15 @@ impl Streams for Os {
             other => other?,
         }
         if !tcp {
-            return self.seat(UnixStream::from_std(socket.into()), id, BOTH, Kind::Unix);
+            return self.seat(UnixStream::from_std(socket.into()), id, BOTH, Kind::unix(true));
         }
-        self.seat(TcpStream::from_std(socket.into()), id, BOTH, Kind::Tcp)
+        self.seat(TcpStream::from_std(socket.into()), id, BOTH, Kind::tcp(true))
     }
 
     fn connected(&mut self, fd: Fd) -> io::Result<()> {
         let (error, peer) = match self.kind(fd)? {
-            Kind::Tcp(s) => (s.take_error()?, s.peer_addr().map(drop)),
-            Kind::Unix(s) => (s.take_error()?, s.peer_addr().map(drop)),
+            Kind::Tcp(s, _) => (s.take_error()?, s.peer_addr().map(drop)),
+            Kind::Unix(s, _) => (s.take_error()?, s.peer_addr().map(drop)),
             _ => return Err(wrong_kind()),
         };
         match (error, peer) {
@@ -195,31 +202,35 @@ impl Streams for Os {
     #[inline(always)]
     fn read(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<usize> {
         match self.kind(fd)? {
-            Kind::Tcp(s) => retry(|| (&*s).read(into)),
-            Kind::Unix(s) => retry(|| (&*s).read(into)),
+            Kind::Tcp(s, _) => retry(|| (&*s).read(into)),
+            Kind::Unix(s, _) => retry(|| (&*s).read(into)),
             _ => Err(wrong_kind()),
         }
     }
 
     #[inline(always)]
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
-        match self.kind(fd)? {
-            Kind::Tcp(s) => retry(|| (&*s).write(bytes)).map_err(write_error),
-            Kind::Unix(s) => retry(|| (&*s).write(bytes)).map_err(write_error),
+        let written = match self.kind(fd)? {
+            Kind::Tcp(s, _) => retry(|| (&*s).write(bytes)),
+            Kind::Unix(s, _) => retry(|| (&*s).write(bytes)),
             _ => Err(wrong_kind()),
+        };
+        match written {
+            Ok(n) if n == bytes.len() => Ok(n),
+            other => self.wrote_less(fd, other),
         }
     }
 
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {
         match self.kind(fd)? {
-            Kind::Tcp(s) => s.shutdown(Shutdown::Write),
-            Kind::Unix(s) => s.shutdown(Shutdown::Write),
+            Kind::Tcp(s, _) => s.shutdown(Shutdown::Write),
+            Kind::Unix(s, _) => s.shutdown(Shutdown::Write),
             _ => Err(wrong_kind()),
         }
     }
 
     fn reset(&mut self, fd: Fd) {
-        if let Ok(Kind::Tcp(s)) = self.kind(fd) {
+        if let Ok(Kind::Tcp(s, _)) = self.kind(fd) {
             // If it fails the connection is gone, and closing is all that is left.
             let _ = SockRef::from(s).set_linger(Some(time::Duration::ZERO));
         }
@@ -228,8 +239,8 @@ impl Streams for Os {
 
     fn set(&mut self, fd: Fd, option: StreamOption) -> io::Result<()> {
         let (socket, tcp) = match self.kind(fd)? {
-            Kind::Tcp(s) => (SockRef::from(s), true),
-            Kind::Unix(s) => (SockRef::from(s), false),
+            Kind::Tcp(s, _) => (SockRef::from(s), true),
+            Kind::Unix(s, _) => (SockRef::from(s), false),
             _ => return Err(wrong_kind()),
         };
         set(&socket, tcp, option)
@@ -237,18 +248,45 @@ impl Streams for Os {
 
     fn local(&mut self, fd: Fd) -> io::Result<Address> {
         match self.kind(fd)? {
-            Kind::Tcp(s) => Ok(address(&SockRef::from(s).local_addr()?)),
-            Kind::Unix(s) => Ok(address(&SockRef::from(s).local_addr()?)),
+            Kind::Tcp(s, _) => Ok(address(&SockRef::from(s).local_addr()?)),
+            Kind::Unix(s, _) => Ok(address(&SockRef::from(s).local_addr()?)),
             _ => Err(wrong_kind()),
         }
     }
 
     fn peer(&mut self, fd: Fd) -> io::Result<Address> {
         match self.kind(fd)? {
-            Kind::Tcp(s) => Ok(address(&SockRef::from(s).peer_addr()?)),
-            Kind::Unix(s) => Ok(address(&SockRef::from(s).peer_addr()?)),
+            Kind::Tcp(s, _) => Ok(address(&SockRef::from(s).peer_addr()?)),
+            Kind::Unix(s, _) => Ok(address(&SockRef::from(s).peer_addr()?)),
             _ => Err(wrong_kind()),
         }
+    }
+}
+
+impl Os {
+    /// A write that took less than all, of whatever form: readiness for the rest is promised, and
+    /// asked for here the first time. Most streams that are accepted never come by.
+    #[cold]
+    fn wrote_less(&mut self, fd: Fd, written: io::Result<usize>) -> io::Result<usize> {
+        if let Err(e) = written.as_ref()
+            && e.kind() != ErrorKind::WouldBlock
+        {
+            return written.map_err(write_error);
+        }
+        let Some(Entry { kind, id }) = self.entries.get_mut(fd.0 as usize) else {
+            return Err(wrong_kind());
+        };
+        let (source, both): (&mut dyn Source, _) = match kind {
+            Kind::Tcp(s, both) => (s, both),
+            Kind::Unix(s, both) => (s, both),
+            _ => return Err(wrong_kind()),
+        };
+        if !*both {
+            // If it is writable by now, the kernel says so at once: no edge is lost.
+            self.poll.registry().reregister(source, token(fd, *id), BOTH)?;
+            *both = true;
+        }
+        written
     }
 }
 
