@@ -14,6 +14,7 @@ mod listing;
 mod mime;
 mod nc;
 mod serve;
+mod sim;
 mod stdio;
 mod url;
 mod ws;
@@ -49,6 +50,7 @@ fn command() -> Command {
             nc::command(),
             get::command(),
             ws::command(),
+            sim::command(),
         ])
 }
 
@@ -59,6 +61,7 @@ fn run(name: &str, matches: &ArgMatches) -> Outcome {
         "nc" => nc::run(matches),
         "get" => get::run(matches),
         "ws" => ws::run(matches),
+        "sim" => sim::run(matches),
         other => Err(Fail::usage(format!("{other} is no command; see loopwork --help"))),
     }
 }

@@ -198,7 +198,7 @@ fn nothing_is_left_to_be_done() {
 }
 
 /// What each crate may depend on, of this workspace. A layer never reaches around the one below.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("reactor", &[]),
     ("sim", &["reactor"]),
     ("tcp", &["reactor"]),
@@ -206,7 +206,8 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("http", &["tcp"]),
     ("ws", &["http"]),
     ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "sim"]),
-    ("cli", &["loopwork"]),
+    ("scenarios", &["loopwork"]),
+    ("cli", &["loopwork", "scenarios"]),
 ];
 
 #[test]

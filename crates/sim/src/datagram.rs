@@ -189,6 +189,7 @@ impl Net {
         }
         let from = SocketAddr::new(source(udp.local.ip(), to), udp.local.port());
         self.log.write(bytes);
+        self.stats.sent += 1;
         if self.dice.chance(Choice::Loss, self.faults.loss) {
             self.stats.lost += 1;
             return Ok(());

@@ -166,6 +166,13 @@ impl Faults {
 }
 
 impl Faults {
+    /// Whether connections may break, or not come about: where they may not, a correct program
+    /// loses no byte of a stream.
+    #[must_use]
+    pub fn breaks(&self) -> bool {
+        self.reset > 0 || self.abort > 0 || self.no_descriptor > 0
+    }
+
     /// Every rate by its name, to change or switch off one: `faults.rates()` of a run that fails,
     /// one after the other to `0`, leaves those that it needs.
     pub fn rates(&mut self) -> [(&'static str, &mut Rate); 19] {
@@ -248,6 +255,10 @@ pub struct Stats {
     pub accept_errors: u64,
     /// SYNs that found the accept queue full.
     pub syn_drops: u64,
+    /// Calls on sockets that were closed: a driver's mistake, always.
+    pub strays: u64,
+    /// Datagrams that the program sent.
+    pub sent: u64,
     /// Datagrams lost by a fault.
     pub lost: u64,
     /// Datagrams doubled by a fault.

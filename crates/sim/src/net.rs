@@ -130,10 +130,13 @@ impl Net {
     }
 
     /// The socket that the program calls `fd`.
-    pub(crate) fn key(&self, fd: Fd) -> io::Result<Key> {
+    pub(crate) fn key(&mut self, fd: Fd) -> io::Result<Key> {
         match self.sockets.get(fd.0 as usize) {
             Some(entry) if entry.id != Id::NOBODY => Ok(Key { slot: fd.0, birth: entry.birth }),
-            _ => Err(wrong_kind()),
+            _ => {
+                self.stats.strays += 1;
+                Err(wrong_kind())
+            }
         }
     }
 

@@ -10,4 +10,5 @@ mod help;
 mod nc;
 mod serve;
 mod signals;
+mod sim;
 mod ws;

@@ -1,0 +1,298 @@
+//! A protocol around a protocol that keeps the books: what it was shown and what it wrote, in
+//! which order it was called, and whether that is what a protocol may rely on.
+//!
+//! Rules of this file:
+//! * It changes nothing: the protocol inside sees and does what it would without it.
+//! * It knows the contract of [`tcp::Protocol`] and nothing of what is inside.
+//! * What does not hold is a panic that says so; the seed that led there is the caller's to tell.
+
+use loopwork::reactor::{Env, Id, Instant};
+use loopwork::tcp::{self, CARRY_MAX, Close, Io, Protocol};
+use loopwork::{Address, Flow};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Turns within which bytes that a resumed protocol had left are shown again: the turn that asked,
+/// or the next one's `again` when a budget was spent.
+pub const TURNS_TO_RESHOW: u64 = 2;
+
+/// One end of a connection that is over.
+pub struct Ended {
+    /// The host's name.
+    pub host: &'static str,
+    /// Which of the host's connections.
+    pub id: Id,
+    /// Why it is over.
+    pub why: Close,
+    /// All that the protocol wrote.
+    pub sent: Vec<u8>,
+    /// All that it was shown, each byte once.
+    pub received: Vec<u8>,
+    /// It wrote behind its own end, where bytes may be dropped.
+    pub loose: bool,
+}
+
+/// What all watched protocols of one loop have written down.
+#[derive(Default)]
+pub struct Ledger {
+    /// Connections that are over, in that order.
+    pub ended: Vec<Ended>,
+    /// States given to the loop: by accepting, by dialing.
+    pub given: u64,
+    /// The turn that runs; whoever drives the loop counts it.
+    pub turn: u64,
+    /// How late a timer may be: as long as the world holds a program up at most.
+    pub late: Duration,
+    /// Wakes that were asked for and have not come.
+    wakes: BTreeSet<Id>,
+    /// Births that are open or over.
+    births: BTreeSet<Id>,
+    /// Who must be shown what it had left, until which turn.
+    due: BTreeMap<Id, u64>,
+}
+
+/// Shared by the protocols of one loop, and by who drives it.
+pub type Book = Rc<RefCell<Ledger>>;
+
+impl Ledger {
+    /// Someone will be woken; a wake that nobody announced is a failure.
+    pub fn expect_wake(&mut self, id: Id) {
+        self.wakes.insert(id);
+    }
+
+    /// A turn is over.
+    ///
+    /// # Panics
+    /// A connection has waited longer than it may for bytes that lie there.
+    pub fn turn_over(&mut self) {
+        for (id, until) in &self.due {
+            assert!(self.turn <= *until, "{id} resumed and is not shown what it had left");
+        }
+        self.turn += 1;
+    }
+
+    /// When everything is closed: each state once, and what one end wrote is what the other was
+    /// shown; a part of it from the beginning, where connections may break (`broken`).
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub fn balance(&self, broken: bool, server: &str, client: &str) {
+        self.closed();
+        let of = |name: &str| self.ended.iter().filter(|e| e.host == name).collect::<Vec<_>>();
+        let (servers, clients) = (of(server), of(client));
+        let fits = |to: &Ended, from: &Ended| {
+            let ended = to.why == Close::Finished && from.why == Close::Finished;
+            match broken || from.loose || !ended {
+                true => from.sent.starts_with(&to.received),
+                false => from.sent == to.received,
+            }
+        };
+        let mut left: Vec<bool> = clients.iter().map(|_| true).collect();
+        for end in servers {
+            let pair = |c: &&Ended| fits(end, c) && fits(c, end);
+            let at = clients.iter().zip(&left).position(|(c, free)| (*free || broken) && pair(c));
+            let Some(at) = at else {
+                let (id, n, m) = (end.id, end.received.len(), end.sent.len());
+                panic!("no peer sent the {n} bytes of {server} {id} and got its {m}");
+            };
+            left[at] = false;
+        }
+        let silent = |c: &Ended| c.received.is_empty() && matches!(c.why, Close::Dial(_));
+        let alone = clients.iter().zip(&left).find(|(c, free)| **free && !broken && !silent(c));
+        assert!(alone.is_none(), "a {client} has no peer");
+    }
+
+    /// Every state that was given is closed.
+    ///
+    /// # Panics
+    /// When one is not.
+    pub fn closed(&self) {
+        assert_eq!(self.ended.len() as u64, self.given, "one on_close for each state");
+        assert!(self.due.is_empty(), "who is closed waits for nothing");
+    }
+}
+
+/// A connection's state, and what is known of it.
+pub struct Seen<C> {
+    conn: C,
+    id: Option<Id>,
+    open: bool,
+    end: bool,
+    /// The output was full, and has not emptied since.
+    full: bool,
+    loose: bool,
+    sent: Vec<u8>,
+    received: Vec<u8>,
+    left: Vec<u8>,
+    deadline: Option<Instant>,
+}
+
+/// A protocol whose connections are watched.
+pub struct Watched<P> {
+    /// The protocol itself.
+    pub inner: P,
+    book: Book,
+    host: &'static str,
+}
+
+impl<P: Protocol> Watched<P> {
+    /// Watches `inner`, under a name.
+    pub fn new(host: &'static str, book: &Book, inner: P) -> Self {
+        Watched { inner, book: book.clone(), host }
+    }
+
+    /// The state for a connection that is to be dialed.
+    pub fn seat(book: &Book, conn: P::Conn) -> Seen<P::Conn> {
+        book.borrow_mut().given += 1;
+        Seen {
+            conn,
+            id: None,
+            open: false,
+            end: false,
+            full: false,
+            loose: false,
+            sent: Vec::new(),
+            received: Vec::new(),
+            left: Vec::new(),
+            deadline: None,
+        }
+    }
+
+    /// Calls the protocol, and looks at what it did.
+    fn call<R>(
+        &mut self,
+        seen: &mut Seen<P::Conn>,
+        io: &mut Io<'_>,
+        what: &str,
+        f: impl FnOnce(&mut P, &mut P::Conn, &mut Io<'_>) -> R,
+    ) -> R {
+        assert_eq!(seen.id, Some(io.id), "{what}: one connection, one id");
+        assert_eq!(seen.open, what != "on_open", "{what}: on_open comes first, and once");
+        assert!(io.wish.aborting().is_none(), "{what}: nothing comes behind an abort");
+        let before = io.out.buffer().len();
+        let (was_ending, was_paused) = (io.ending(), io.paused());
+        let answer = f(&mut self.inner, &mut seen.conn, io);
+        let wrote = &io.out.buffer()[before..];
+        seen.loose |= was_ending && !wrote.is_empty();
+        seen.sent.extend_from_slice(wrote);
+        seen.full |= io.flow() == Flow::Full;
+        seen.deadline = io.deadline();
+        let stopped = io.paused() || io.ending() || io.wish.aborting().is_some();
+        let shown = !seen.full || io.wish.reads_when_full();
+        let mut book = self.book.borrow_mut();
+        if stopped || !shown {
+            book.due.remove(&io.id);
+        } else if was_paused && what != "on_data" && !seen.left.is_empty() {
+            let until = book.turn + TURNS_TO_RESHOW;
+            book.due.insert(io.id, until);
+        }
+        answer
+    }
+
+    fn take_in(&self, seen: &mut Seen<P::Conn>, io: &Io<'_>, bytes: &[u8]) {
+        assert!(!io.paused(), "who has paused is shown nothing");
+        let open = !seen.full || io.wish.reads_when_full();
+        assert!(open, "who is full is shown nothing");
+        assert!(bytes.starts_with(&seen.left), "what was left is shown again, as it was");
+        let new = &bytes[seen.left.len()..];
+        assert!(!seen.end || new.is_empty(), "behind the end comes nothing");
+        assert!(!bytes.is_empty(), "no bytes are no data");
+        seen.received.extend_from_slice(new);
+        self.book.borrow_mut().due.remove(&io.id);
+    }
+}
+
+impl<P: Protocol> Protocol for Watched<P> {
+    type Conn = Seen<P::Conn>;
+
+    fn on_accept(&mut self, env: &mut Env, id: Id, peer: &Address) -> Option<Self::Conn> {
+        let conn = self.inner.on_accept(env, id, peer)?;
+        let mut seen = Self::seat(&self.book, conn);
+        seen.id = Some(id);
+        Some(seen)
+    }
+
+    fn on_open(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        assert_eq!(*seen.id.get_or_insert(io.id), io.id);
+        assert!(self.book.borrow_mut().births.insert(io.id), "{} was there before", io.id);
+        self.call(seen, io, "on_open", |p, c, io| p.on_open(c, io));
+        seen.open = true;
+    }
+
+    fn on_data(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        self.take_in(seen, io, bytes);
+        let used = self.call(seen, io, "on_data", |p, c, io| p.on_data(c, io, bytes));
+        seen.left.clear();
+        seen.left.extend_from_slice(&bytes[used..]);
+        let bound = seen.left.len() <= CARRY_MAX + loopwork::reactor::READ_MAX;
+        assert!(bound, "{} bytes are kept", seen.left.len());
+        used
+    }
+
+    fn on_drain(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        assert!(std::mem::take(&mut seen.full), "a drain behind what was never full");
+        assert!(!io.ending(), "who has ended waits for no room");
+        self.call(seen, io, "on_drain", |p, c, io| p.on_drain(c, io));
+    }
+
+    fn on_end(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        assert!(!std::mem::replace(&mut seen.end, true), "the end comes once");
+        self.call(seen, io, "on_end", |p, c, io| p.on_end(c, io));
+    }
+
+    fn on_timeout(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        let Some(at) = seen.deadline.take() else { panic!("a timeout without a deadline") };
+        assert!(io.env.now >= at, "a timer is {:?} early", at.since(io.env.now));
+        let late = self.book.borrow().late;
+        assert!(io.env.now.since(at) <= late, "a timer is {:?} late", io.env.now.since(at));
+        self.call(seen, io, "on_timeout", |p, c, io| p.on_timeout(c, io));
+    }
+
+    fn on_wake(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        assert!(self.book.borrow_mut().wakes.remove(&io.id), "nobody woke {}", io.id);
+        self.call(seen, io, "on_wake", |p, c, io| p.on_wake(c, io));
+    }
+
+    fn on_shutdown(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
+        self.call(seen, io, "on_shutdown", |p, c, io| p.on_shutdown(c, io));
+    }
+
+    fn on_close(&mut self, seen: Self::Conn, id: Id, env: &mut Env, why: Close) {
+        assert!(seen.id.is_none_or(|of| of == id), "one connection, one id");
+        let dialed = matches!(why, Close::Dial(_));
+        assert!(!(seen.open && dialed), "what is open is no dial");
+        let mut book = self.book.borrow_mut();
+        book.due.remove(&id);
+        book.wakes.remove(&id);
+        assert!(!book.ended.iter().any(|e| e.id == id), "{id} is closed twice");
+        let Seen { sent, received, loose, .. } = seen;
+        book.ended.push(Ended { host: self.host, id, why, sent, received, loose });
+        drop(book);
+        self.inner.on_close(seen.conn, id, env, why);
+    }
+
+    fn on_accept_error(&mut self, env: &mut Env, error: &std::io::Error) {
+        self.inner.on_accept_error(env, error);
+    }
+}
+
+/// Wakes a connection of a watched protocol, `delay` from now, and says so to its ledger.
+pub fn wake_later(env: &mut Env, book: &Book, id: Id, delay: Duration) {
+    let book = book.clone();
+    env.after(delay, move |env| {
+        book.borrow_mut().expect_wake(id);
+        env.wake(id);
+    });
+}
+
+/// Adds a watched protocol to a loop, without a listener.
+pub fn add<W: loopwork::reactor::Streams, P: Protocol>(
+    lp: &mut loopwork::Loop<W>,
+    host: &'static str,
+    book: &Book,
+    inner: P,
+) -> loopwork::Handle<tcp::Host<Watched<P>>> {
+    tcp::add(lp, |_| Watched::new(host, book, inner))
+}
