@@ -19,6 +19,9 @@ struct Counted {
     reads: u64,
     writes: u64,
     polls: u64,
+    shutdowns: u64,
+    /// Readiness that the real world told.
+    told: usize,
     /// At most so many bytes at once, then `WouldBlock` with a readiness owed; 0: as it comes.
     cut: usize,
     /// Sockets that are owed a readiness.
@@ -36,7 +39,21 @@ impl Counted {
         let os = Os::new().expect("a poll");
         let (owed, ids, accepts) = (Vec::new(), Vec::new(), Vec::new());
         let (cut, spurious, starved) = (0, false, 0);
-        Counted { os, reads: 0, writes: 0, polls: 0, cut, owed, ids, spurious, accepts, starved }
+        let (reads, writes, polls, shutdowns, told) = (0, 0, 0, 0, 0);
+        Counted {
+            os,
+            reads,
+            writes,
+            polls,
+            shutdowns,
+            told,
+            cut,
+            owed,
+            ids,
+            spurious,
+            accepts,
+            starved,
+        }
     }
 
     fn owe(&mut self, fd: Fd) {
@@ -69,7 +86,10 @@ impl World for Counted {
             ready.extend(self.ids.iter().map(|(_, id)| all(*id)));
         }
         let until = if ready.is_empty() { until } else { Some(Instant(0)) };
-        self.os.poll(until, ready)
+        let before = ready.len();
+        self.os.poll(until, ready)?;
+        self.told += ready.len() - before;
+        Ok(())
     }
     fn random(&mut self, into: &mut [u8]) {
         self.os.random(into);
@@ -134,6 +154,7 @@ impl Streams for Counted {
         self.os.write(fd, &bytes[..bytes.len().min(self.cut)])
     }
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {
+        self.shutdowns += 1;
         self.os.shutdown(fd)
     }
     fn reset(&mut self, fd: Fd) {
@@ -182,6 +203,23 @@ fn a_message_is_one_read_and_one_write() {
     }
     until_closed(&mut lp, host, 5);
     assert_eq!(lp.world.take(), (5, 0));
+    finish(&mut lp, host);
+}
+
+#[test]
+fn a_short_connection_is_told_of_nothing_in_vain() {
+    let (mut lp, host) = play(Counted::new(), echo);
+    let at = open(&mut lp, host);
+    let mut stream = peer(at);
+    turn_until(&mut lp, |lp| lp.get(host).len() == 1);
+    idle(&mut lp);
+    assert_eq!(lp.world.told, 1, "the listener's, and none for room that nobody lacks");
+    stream.write_all(b"hello").unwrap();
+    turn_until(&mut lp, |lp| lp.world.writes == 1);
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    until_closed(&mut lp, host, 1);
+    assert_eq!((lp.world.told, lp.world.shutdowns), (3, 0), "the close is our end");
+    assert_eq!(read_all(stream), b"hello");
     finish(&mut lp, host);
 }
 
