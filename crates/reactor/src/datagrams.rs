@@ -6,6 +6,7 @@ use crate::id::{Fd, Id};
 use crate::world::World;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// One datagram of a batch: who it is from or to, and where it lies in the batch's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,14 +39,41 @@ pub enum DatagramOption {
     Join(IpAddr, IpAddr),
     /// Leaves a group.
     Leave(IpAddr, IpAddr),
-    /// The kernel's receive buffer, in bytes.
+    /// Joins a group for what one source sends to it (RFC 4607).
+    JoinSource {
+        /// Whose datagrams.
+        source: IpAddr,
+        /// To which group, of the same family.
+        group: IpAddr,
+        /// On which interface, as in [`Join`](Self::Join).
+        on: IpAddr,
+    },
+    /// Leaves it again.
+    LeaveSource {
+        /// As it was joined.
+        source: IpAddr,
+        /// As it was joined.
+        group: IpAddr,
+        /// As it was joined.
+        on: IpAddr,
+    },
+    /// Through which interface multicasts leave (`IP_MULTICAST_IF`), named as in
+    /// [`Join`](Self::Join).
+    MulticastInterface(IpAddr),
+    /// The class of what is sent: six bits of DSCP and two of ECN (`IP_TOS`, `IPV6_TCLASS`).
+    Class(u8),
+    /// The kernel's receive buffer, in bytes. Linux keeps twice as much, its own book-keeping
+    /// counted in, and at most twice `net.core.rmem_max`.
     ReceiveBuffer(usize),
-    /// The kernel's send buffer, in bytes.
+    /// The kernel's send buffer, in bytes; likewise, with `net.core.wmem_max`.
     SendBuffer(usize),
 }
 
 /// How a datagram socket is bound.
-#[derive(Clone, Debug, Default)]
+///
+/// What `destination` to `time` ask for comes in [`Facts`], datagram by datagram. Each costs the
+/// kernel a note beside the datagram; what is not asked for costs nothing.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BindOptions {
     /// Several sockets on one address (`SO_REUSEADDR`): multicast listeners.
@@ -54,7 +82,124 @@ pub struct BindOptions {
     pub reuse_port: bool,
     /// An IPv6 socket takes IPv6 alone.
     pub ipv6_only: bool,
+    /// The kernel may hand over datagrams of one sender and one size together (`UDP_GRO`), where
+    /// it can; they are told one by one all the same. On: where nothing can be put together it
+    /// costs a dozen instructions a datagram and no system call, and where something can, one
+    /// walk through the kernel serves up to 64. Each room must then hold [`ROOM_MAX`] bytes.
+    pub gro: bool,
+    /// Tell where each datagram was sent to, and through which interface it came
+    /// (`IP_PKTINFO`): what a server on several addresses answers from.
+    pub destination: bool,
+    /// Tell each datagram's class, DSCP and ECN (`IP_RECVTOS`).
+    pub class: bool,
+    /// Tell the hops that each datagram had left (`IP_RECVTTL`).
+    pub ttl: bool,
+    /// Tell how many the kernel has dropped for want of room (`SO_RXQ_OVFL`).
+    pub drops: bool,
+    /// Tell when the kernel received each datagram (`SO_TIMESTAMPNS`).
+    pub time: bool,
+    /// Keep what the network says of datagrams that could not be delivered, each with whom it was
+    /// for (`IP_RECVERR`); without it a socket that is not associated hears nothing of them.
+    pub errors: bool,
 }
+
+impl Default for BindOptions {
+    fn default() -> Self {
+        BindOptions {
+            reuse_address: false,
+            reuse_port: false,
+            ipv6_only: false,
+            gro: true,
+            destination: false,
+            class: false,
+            ttl: false,
+            drops: false,
+            time: false,
+            errors: false,
+        }
+    }
+}
+
+impl BindOptions {
+    /// Whether anything is asked for that [`Facts`] tell.
+    #[must_use]
+    pub fn facts(&self) -> bool {
+        self.destination || self.class || self.ttl || self.drops || self.time
+    }
+}
+
+/// What the kernel says of one datagram, as far as [`BindOptions`] asked for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Facts {
+    /// Where it was sent to: an address of ours, a group, a broadcast.
+    pub destination: Option<IpAddr>,
+    /// Which address of ours to answer from. `None` for a group of IPv6.
+    pub local: Option<IpAddr>,
+    /// The index of the interface through which it came.
+    pub interface: Option<u32>,
+    /// DSCP, six bits, and ECN, the two lowest.
+    pub class: Option<u8>,
+    /// The hops that it had left.
+    pub ttl: Option<u8>,
+    /// Datagrams that the kernel has dropped since the socket was bound, up to this one's arrival,
+    /// since its receive buffer was full. Wraps around.
+    pub dropped: u32,
+    /// When the kernel received it: how long after the beginning of 1970, in UTC.
+    pub time: Option<Duration>,
+}
+
+impl Facts {
+    /// Facts that say nothing.
+    pub const NONE: Facts = Facts {
+        destination: None,
+        local: None,
+        interface: None,
+        class: None,
+        ttl: None,
+        dropped: 0,
+        time: None,
+    };
+
+    /// Where an answer leaves from, so that it comes from where the question went to.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        let ip = self.local?;
+        // Only an address of IPv6 that many interfaces have says nothing without one.
+        let interface = match ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => self.interface.unwrap_or(0),
+            _ => 0,
+        };
+        Some(Source { ip, interface })
+    }
+}
+
+/// Where a datagram leaves from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Source {
+    /// One of our addresses; unspecified: the system's choice.
+    pub ip: IpAddr,
+    /// The index of one of our interfaces; 0: the system's choice.
+    pub interface: u32,
+}
+
+/// What the kernel has set for a socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct DatagramSettings {
+    /// The receive buffer, in bytes, with the kernel's own book-keeping.
+    pub receive_buffer: usize,
+    /// The send buffer, likewise.
+    pub send_buffer: usize,
+    /// Hops of what is sent.
+    pub ttl: u32,
+    /// Hops of multicasts.
+    pub multicast_ttl: u32,
+}
+
+/// A room that holds any datagram, and any that were put together: in bytes, what 16 bits of
+/// length can say, and one more so that rooms begin at even places.
+pub const ROOM_MAX: usize = 65_536;
 
 /// Datagrams. Batches are the only form: one datagram is a batch of one.
 pub trait Datagrams: World {
@@ -68,8 +213,17 @@ pub trait Datagrams: World {
     /// # Errors
     /// What the kernel says: no route, wrong family.
     fn associate(&mut self, fd: Fd, peer: SocketAddr) -> io::Result<()>;
-    /// Receives up to `into.len() / room` datagrams (at most [`BATCH`]), each into its own `room`
-    /// bytes of `into`, and appends one entry for each to `got`. Less than it could take: dry.
+    /// Takes from, and sends to, anyone again, from where it was bound.
+    ///
+    /// # Errors
+    /// What the kernel says; `Unsupported` in a world that cannot.
+    fn dissociate(&mut self, _fd: Fd) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Receives into up to `into.len() / room` rooms (at most [`BATCH`]) of `room` bytes each, in
+    /// their order, and appends one entry to `got` for each datagram. Less rooms than it could
+    /// take: dry. One room has one datagram, or with [`BindOptions::gro`] several that were put
+    /// together, one behind the other; it is then to hold [`ROOM_MAX`] bytes, or some are lost.
     ///
     /// # Errors
     /// `WouldBlock` when none is there; an error that the kernel kept for this socket
@@ -81,20 +235,66 @@ pub trait Datagrams: World {
         room: usize,
         got: &mut Vec<Datagram>,
     ) -> io::Result<()>;
+    /// [`recv`](Self::recv) that also tells what [`BindOptions`] asked for: one entry of `facts`
+    /// for each of `got`, which both begin empty.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv).
+    fn recv_facts(
+        &mut self,
+        fd: Fd,
+        into: &mut [u8],
+        room: usize,
+        got: &mut Vec<Datagram>,
+        facts: &mut Vec<Facts>,
+    ) -> io::Result<()> {
+        self.recv(fd, into, room, got)?;
+        facts.resize(got.len(), Facts::NONE);
+        Ok(())
+    }
     /// Sends the datagrams of `batch`, whose bytes lie in `bytes` at their offsets; says how many
-    /// went. Less than all: try the rest when writable, or after looking at the next error.
+    /// went. Less than all: try the rest, at once or when writable.
+    ///
+    /// One call sends at most [`BATCH`] messages. Datagrams of one length to one peer may leave
+    /// as one message when their bytes lie one behind the other, the last of them no longer than
+    /// the others (`UDP_SEGMENT`).
     ///
     /// # Errors
     /// That of the first datagram of `batch`, and then none was sent: `WouldBlock`, too large,
     /// no route, refused.
     fn send(&mut self, fd: Fd, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize>;
+    /// [`send`](Self::send) from an address or through an interface of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send); an address that is not ours; `Unsupported` in a world that cannot.
+    fn send_from(
+        &mut self,
+        _fd: Fd,
+        _batch: &[Datagram],
+        _bytes: &[u8],
+        _source: Source,
+    ) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// The next of the errors that [`BindOptions::errors`] asked to keep, with whom the datagram
+    /// was for; `None` when there is none.
+    fn next_error(&mut self, _fd: Fd) -> Option<(SocketAddr, io::Error)> {
+        None
+    }
     /// Changes a setting.
     ///
     /// # Errors
     /// What the kernel says.
     fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()>;
+    /// What is set.
+    ///
+    /// # Errors
+    /// What the kernel says; `Unsupported` in a world that has no such settings.
+    fn datagram_settings(&mut self, _fd: Fd) -> io::Result<DatagramSettings> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
-/// Datagrams of one system call at most: enough to make the call's own cost vanish, few enough
+/// Messages of one system call at most: enough to make the call's own cost vanish, few enough
 /// that their headers (about 200 B each) stay in the first-level cache's reach.
 pub const BATCH: usize = 64;

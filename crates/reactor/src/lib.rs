@@ -5,6 +5,7 @@
 //! tests.
 
 pub mod blocking;
+mod control;
 mod datagrams;
 mod env;
 mod id;
@@ -20,7 +21,10 @@ mod turn;
 mod workers;
 mod world;
 
-pub use datagrams::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams};
+pub use datagrams::{
+    BATCH, BindOptions, Datagram, DatagramOption, DatagramSettings, Datagrams, Facts, ROOM_MAX,
+    Source,
+};
 pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
 pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};

@@ -11,7 +11,8 @@
 use crate::protocol::{Io, Link, Options, Protocol, Wishes};
 use crate::queue::Queue;
 use loopwork_reactor::{
-    BATCH, BindOptions, Cx, Datagram, Datagrams, Driver, Env, Handle, Id, Ready, TimerKey, Trace,
+    BATCH, BindOptions, Cx, Datagram, DatagramSettings, Datagrams, Driver, Env, Facts, Handle, Id,
+    Ready, TimerKey, Trace,
 };
 use std::any::Any;
 use std::io::{self, ErrorKind};
@@ -36,6 +37,8 @@ pub struct Host<P> {
     wish: Wishes,
     /// The batch that is being shown; kept for its memory.
     got: Vec<Datagram>,
+    /// What was asked to be told of each of them.
+    facts: Vec<Facts>,
     options: Options,
 }
 
@@ -48,6 +51,10 @@ impl<P: Protocol> Host<P> {
                 id: Id { birth: 0, slot: 0, driver: handle.driver },
                 local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 peer: None,
+                room: options.max_datagram,
+                facts: false,
+                errors: false,
+                failed: false,
                 readable: false,
                 writable: false,
                 again: false,
@@ -58,6 +65,7 @@ impl<P: Protocol> Host<P> {
             queue: Queue::new(options.queue_bytes, options.queue_datagrams),
             wish: Wishes::default(),
             got: Vec::new(),
+            facts: Vec::new(),
             options,
         }
     }
@@ -88,6 +96,8 @@ impl<P: Protocol> Host<P> {
         // A fresh socket can send; if not, the first try says so.
         let link = &mut self.link;
         (link.fd, link.id, link.local, link.writable) = (Some(fd), id, local, true);
+        link.room = self.options.room(how);
+        (link.facts, link.errors) = (how.facts(), how.errors);
         cx.env.calls.hold();
         cx.env.note(id, Trace::Open);
         self.call(cx.env, |p, io| p.on_open(io));
@@ -99,7 +109,8 @@ impl<P: Protocol> Host<P> {
     #[inline]
     fn call<R>(&mut self, env: &mut Env, f: impl FnOnce(&mut P, &mut Io<'_>) -> R) -> R {
         let Host { protocol, link, queue, wish, .. } = self;
-        f(protocol, &mut Io { id: link.id, truncated: false, env, link, queue, wish })
+        let facts = &Facts::NONE;
+        f(protocol, &mut Io { id: link.id, truncated: false, env, facts, link, queue, wish })
     }
 
     /// Runs a piece of the protocol from outside a turn. `None` while the socket is closed.
@@ -123,15 +134,28 @@ impl<P: Protocol> Host<P> {
         cx.world.set_datagram(fd, option)
     }
 
+    pub(crate) fn settings<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+    ) -> io::Result<DatagramSettings> {
+        let fd = self.link.fd.ok_or(ErrorKind::NotConnected)?;
+        cx.world.datagram_settings(fd)
+    }
+
     pub(crate) fn associate<W: Datagrams>(
         &mut self,
         cx: &mut Cx<'_, W>,
-        peer: SocketAddr,
+        peer: Option<SocketAddr>,
     ) -> io::Result<()> {
         let fd = self.link.fd.ok_or(ErrorKind::NotConnected)?;
-        cx.world.associate(fd, peer)?;
-        self.link.peer = Some(peer);
-        self.queue.keep(peer);
+        match peer {
+            Some(peer) => {
+                cx.world.associate(fd, peer)?;
+                self.queue.keep(peer);
+            }
+            None => cx.world.dissociate(fd)?,
+        }
+        self.link.peer = peer;
         Ok(())
     }
 
@@ -144,20 +168,33 @@ impl<P: Protocol> Host<P> {
     /// Receives until dry or the turn's budget is spent, then settles.
     fn read<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
         let Some(fd) = self.link.fd else { return };
-        let room = self.options.room();
+        let room = self.link.room;
         let full = (cx.buffer.len() / room).min(BATCH);
-        for _ in 0..self.options.batches_per_turn.max(1) {
-            if self.wish.close {
+        let batches = self.options.batches_per_turn.max(1);
+        let mut left = batches as usize * BATCH;
+        for _ in 0..batches {
+            if self.wish.close || left == 0 {
                 break;
             }
             self.got.clear();
-            match cx.world.recv(fd, cx.buffer, room, &mut self.got) {
+            let told = match self.link.facts {
+                false => cx.world.recv(fd, cx.buffer, room, &mut self.got),
+                true => {
+                    self.facts.clear();
+                    cx.world.recv_facts(fd, cx.buffer, room, &mut self.got, &mut self.facts)
+                }
+            };
+            match told {
                 Ok(()) => {
-                    self.link.readable = self.got.len() >= full;
+                    let used = self.got.last().map_or(0, |last| last.start as usize / room + 1);
+                    self.link.readable = used >= full;
+                    left = left.saturating_sub(self.got.len());
                     self.show(cx);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.link.readable = false,
-                Err(e) => self.call(cx.env, |p, io| p.on_error(io, None, e)),
+                // With errors kept apart this is one of those, without its peer.
+                Err(e) if !self.complain(cx) => self.tell(cx.env, None, e),
+                Err(_) => {}
             }
             if !self.link.readable {
                 break;
@@ -171,18 +208,34 @@ impl<P: Protocol> Host<P> {
 
     /// Shows the protocol the batch that was received.
     fn show<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
-        let Host { protocol, link, queue, wish, got, .. } = self;
-        let (id, link) = (link.id, &*link);
-        for d in got.iter() {
-            cx.env.note(id, Trace::Read(d.len));
-            let bytes = &mut cx.buffer[d.start as usize..][..d.len as usize];
-            let env = &mut *cx.env;
-            let mut io = Io { id, truncated: d.truncated, env, link, queue, wish };
+        let Host { protocol, link, queue, wish, got, facts, options } = self;
+        let (id, link, max) = (link.id, &*link, options.max_datagram.max(1));
+        for (i, d) in got.iter().enumerate() {
+            let len = (d.len as usize).min(max);
+            cx.env.note(id, Trace::Read(len as u32));
+            let bytes = &mut cx.buffer[d.start as usize..][..len];
+            let (env, facts) = (&mut *cx.env, facts.get(i).unwrap_or(&Facts::NONE));
+            let truncated = d.truncated || d.len as usize > max;
+            let mut io = Io { id, truncated, env, facts, link, queue, wish };
             protocol.on_datagram(&mut io, d.peer, bytes);
             if wish.close {
                 return;
             }
         }
+    }
+
+    /// Tells what the network said of datagrams that left; whether it said anything.
+    fn complain<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) -> bool {
+        let Some(fd) = self.link.fd.filter(|_| self.link.errors) else { return false };
+        for told in 0..ERRORS_PER_FLUSH {
+            let Some((to, error)) = cx.world.next_error(fd) else {
+                self.link.failed = false;
+                return told > 0;
+            };
+            self.tell(cx.env, Some(to), error);
+        }
+        self.link.failed = true;
+        true
     }
 
     /// Carries out what the protocol wished.
@@ -200,7 +253,8 @@ impl<P: Protocol> Host<P> {
         self.arm(cx.env);
         let sendable = self.link.writable && !self.queue.is_empty();
         let wishes = !self.wish.options.is_empty() || self.wish.peer.is_some();
-        let more = self.link.readable || sendable || wishes || self.queue.owes_drain();
+        let owed = self.link.failed || self.queue.owes_drain();
+        let more = self.link.readable || sendable || wishes || owed;
         if more && !self.link.again {
             self.link.again = true;
             cx.env.calls.again(self.link.id);
@@ -230,10 +284,14 @@ impl<P: Protocol> Host<P> {
         let Some(fd) = self.link.fd else { return };
         let mut errors = 0;
         while self.link.writable && errors < ERRORS_PER_FLUSH {
-            let (batch, bytes) = self.queue.head();
+            let (batch, bytes, source) = self.queue.head();
             let Some(first) = batch.first() else { return };
             let to = first.peer;
-            match cx.world.send(fd, batch, bytes) {
+            let sent = match source {
+                None => cx.world.send(fd, batch, bytes),
+                Some(source) => cx.world.send_from(fd, batch, bytes, source),
+            };
+            match sent {
                 Ok(0) => self.link.writable = false,
                 Ok(n) => {
                     self.link.retried = false;
@@ -243,17 +301,23 @@ impl<P: Protocol> Host<P> {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.link.writable = false,
                 Err(e) => {
                     errors += 1;
-                    // An associated socket is told here that an *earlier* datagram was refused.
-                    // The one at hand is innocent, and was not sent.
-                    let earlier = e.kind() == ErrorKind::ConnectionRefused;
-                    self.link.retried = earlier && !self.link.retried;
-                    if !self.link.retried {
-                        self.queue.pop(1);
-                    }
-                    let to = (!earlier).then_some(to);
-                    self.tell(cx.env, to, e);
+                    self.refused(cx, to, e);
                 }
             }
+        }
+    }
+
+    /// A send has failed. The kernel may have told an error of an *earlier* datagram instead of
+    /// sending the first that waits: that one is innocent, and has a second try.
+    fn refused<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>, to: SocketAddr, error: io::Error) {
+        let told = self.complain(cx);
+        let earlier = told || error.kind() == ErrorKind::ConnectionRefused;
+        self.link.retried = earlier && !self.link.retried;
+        if !self.link.retried {
+            self.queue.pop(1);
+        }
+        if !told {
+            self.tell(cx.env, (!earlier).then_some(to), error);
         }
     }
 
@@ -290,6 +354,7 @@ impl<P: Protocol> Host<P> {
         let link = &mut self.link;
         (link.readable, link.writable, link.again, link.retried) = (false, false, false, false);
         (link.timer, link.armed, link.peer) = (TimerKey::NONE, None, None);
+        link.failed = false;
         self.queue.clear();
         self.wish = Wishes::default();
         self.protocol.on_close(self.link.id, cx.env);
@@ -305,6 +370,9 @@ impl<W: Datagrams, P: Protocol> Driver<W> for Host<P> {
         // A kept error (`gone`) is received, too.
         self.link.readable |= ready.readable || ready.gone;
         self.link.writable |= ready.writable;
+        if ready.gone && self.link.errors {
+            self.complain(cx);
+        }
         // Who waits for `again` reads there, later in this turn: one budget a turn.
         if self.link.readable && !self.link.again { self.read(cx) } else { self.settle(cx) }
     }
@@ -314,6 +382,9 @@ impl<W: Datagrams, P: Protocol> Driver<W> for Host<P> {
             return;
         }
         self.link.again = false;
+        if self.link.failed {
+            self.complain(cx);
+        }
         if self.link.readable { self.read(cx) } else { self.settle(cx) }
     }
 

@@ -6,7 +6,8 @@
 //! Rules of this crate:
 //! * A callback never touches the socket. It is shown bytes, queues datagrams and states wishes;
 //!   [`Host`]'s one `settle` carries them out, behind a whole batch of input.
-//! * One system call receives up to 64 datagrams, and one sends up to 64.
+//! * One system call receives up to 64 messages, and one sends up to 64; and where the kernel
+//!   has GSO and GRO, one message is up to 64 datagrams of one size and one peer.
 //! * No error of the network is fatal: the socket lives until someone closes it.
 //! * The queue has a bound in bytes and one in datagrams. What does not fit is dropped, and the
 //!   sender is told at once: UDP's own rule, said aloud.
@@ -39,8 +40,10 @@ mod protocol;
 mod queue;
 
 pub use host::Host;
-pub use loopwork_reactor::{BindOptions, DatagramOption};
-pub use open::{add, associate, bind, bind_with, close, open, post_open, set, with};
+pub use loopwork_reactor::{BindOptions, DatagramOption, DatagramSettings, Facts, Source};
+pub use open::{
+    add, associate, bind, bind_with, close, dissociate, open, post_open, set, settings, with,
+};
 pub use protocol::{Io, Options, Protocol};
 pub use queue::Sent;
 

@@ -6,7 +6,9 @@
 
 use crate::host::{Host, Open};
 use crate::protocol::{Io, Options, Protocol};
-use loopwork_reactor::{BindOptions, DatagramOption, Datagrams, Env, Handle, Loop};
+use loopwork_reactor::{
+    BindOptions, DatagramOption, DatagramSettings, Datagrams, Env, Handle, Loop,
+};
 use std::io;
 use std::net::SocketAddr;
 
@@ -96,7 +98,36 @@ pub fn associate<W: Datagrams, P: Protocol>(
     host: Handle<Host<P>>,
     peer: SocketAddr,
 ) -> io::Result<()> {
-    lp.with(host, |host, cx| host.associate(cx, peer))
+    lp.with(host, |host, cx| host.associate(cx, Some(peer)))
+}
+
+/// Takes from, and sends to, anyone again: as [`Io::dissociate`].
+///
+/// # Errors
+/// What the kernel says. `NotConnected` while the socket is closed.
+///
+/// # Panics
+/// With a handle of another loop.
+pub fn dissociate<W: Datagrams, P: Protocol>(
+    lp: &mut Loop<W>,
+    host: Handle<Host<P>>,
+) -> io::Result<()> {
+    lp.with(host, |host, cx| host.associate(cx, None))
+}
+
+/// What the kernel has set: the sizes of its buffers, hops.
+///
+/// # Errors
+/// What the kernel says. `NotConnected` while the socket is closed; `Unsupported` in a world that
+/// has no such settings.
+///
+/// # Panics
+/// With a handle of another loop.
+pub fn settings<W: Datagrams, P: Protocol>(
+    lp: &mut Loop<W>,
+    host: Handle<Host<P>>,
+) -> io::Result<DatagramSettings> {
+    lp.with(host, |host, cx| host.settings(cx))
 }
 
 /// Changes a setting: as [`Io::set`].

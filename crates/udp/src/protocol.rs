@@ -6,7 +6,10 @@
 //!   association, then what is queued is sent, then the close.
 
 use crate::queue::{Queue, Sent, same};
-use loopwork_reactor::{DatagramOption, Env, Fd, Id, Instant, READ_BUFFER, TimerKey};
+use loopwork_reactor::{
+    BindOptions, DatagramOption, Env, Facts, Fd, Id, Instant, READ_BUFFER, ROOM_MAX, Source,
+    TimerKey,
+};
 use std::io;
 use std::net::SocketAddr;
 
@@ -34,9 +37,12 @@ pub trait Protocol: 'static {
     /// Something failed; the socket lives on.
     ///
     /// With an address, it is the datagram to it that the kernel refused and that is dropped: too
-    /// large, no route, not allowed (broadcast), no memory. Without one, it is the socket: the
-    /// peer it is associated with refused an earlier datagram (`ConnectionRefused`, by ICMP), or
-    /// a wish for a setting or an association failed.
+    /// large, no route, not allowed (broadcast), no memory; or, with [`BindOptions::errors`], one
+    /// that left earlier and that the network could not deliver (`ConnectionRefused`,
+    /// `HostUnreachable`, by ICMP). Without one, it is the socket: the peer it is associated with
+    /// refused an earlier datagram, or a wish for a setting or an association failed.
+    ///
+    /// What ICMP says may be forged, or lost: it is a hint, no proof.
     fn on_error(&mut self, _io: &mut Io<'_>, _to: Option<SocketAddr>, _error: io::Error) {}
 
     /// The socket is closed, and nothing comes from it any more. The protocol stays in its
@@ -51,12 +57,15 @@ pub trait Protocol: 'static {
 /// The limits of one socket.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Room for one incoming datagram, in bytes; what is longer is cut, and says so. 65,536: more
-    /// than any datagram, so nothing is. The loop's read buffer is divided by it, so that one
+    /// The longest datagram that is shown whole, in bytes; what is longer is cut, and says so.
+    /// 65,536: more than any datagram, so nothing is. Without [`BindOptions::gro`] it is the room
+    /// that the kernel is given for each: the loop's read buffer is divided by it, so that one
     /// system call takes 32 of these, and 64 (the most) from 32 KiB downwards.
     pub max_datagram: usize,
-    /// Receive calls of one turn. 4: at most 256 datagrams, some hundred microseconds, before
-    /// the other sockets and the timers have their turn.
+    /// Receive calls of one turn, and batches of 64 datagrams. 4: some hundred microseconds for
+    /// 256 datagrams, before the other sockets and the timers have their turn. What the kernel
+    /// has put together ([`BindOptions::gro`]) comes in larger batches, of which the last is
+    /// shown whole: at most 4,096 datagrams more.
     pub batches_per_turn: u32,
     /// Bytes that may wait to be sent. 4 MiB: the answers to one batch of the largest datagrams
     /// (2 MiB, the read buffer) fit twice.
@@ -78,8 +87,10 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(crate) fn room(&self) -> usize {
-        self.max_datagram.clamp(1, READ_BUFFER)
+    /// The room for what comes at once, in bytes.
+    pub(crate) fn room(&self, how: &BindOptions) -> usize {
+        let room = self.max_datagram.clamp(1, READ_BUFFER);
+        if how.gro { room.max(ROOM_MAX) } else { room }
     }
 }
 
@@ -90,6 +101,14 @@ pub(crate) struct Link {
     pub(crate) id: Id,
     pub(crate) local: SocketAddr,
     pub(crate) peer: Option<SocketAddr>,
+    /// For what comes at once, in bytes.
+    pub(crate) room: usize,
+    /// Facts were asked for.
+    pub(crate) facts: bool,
+    /// Errors of the network were asked for.
+    pub(crate) errors: bool,
+    /// Some may wait to be told.
+    pub(crate) failed: bool,
     /// Receiving may give something.
     pub(crate) readable: bool,
     /// Sending may take something.
@@ -109,7 +128,8 @@ pub(crate) struct Link {
 pub(crate) struct Wishes {
     pub(crate) deadline: Option<Instant>,
     pub(crate) options: Vec<DatagramOption>,
-    pub(crate) peer: Option<SocketAddr>,
+    /// To be associated with this peer, or with none.
+    pub(crate) peer: Option<Option<SocketAddr>>,
     pub(crate) close: bool,
 }
 
@@ -122,6 +142,7 @@ pub struct Io<'a> {
     pub truncated: bool,
     /// What is outside this socket.
     pub env: &'a mut Env,
+    pub(crate) facts: &'a Facts,
     pub(crate) link: &'a Link,
     pub(crate) queue: &'a mut Queue,
     pub(crate) wish: &'a mut Wishes,
@@ -146,6 +167,25 @@ impl Io<'_> {
         }
     }
 
+    /// [`send_parts`](Self::send_parts), to leave from this address of ours, or through this
+    /// interface. How a server that is bound to all addresses answers from the one that was asked:
+    /// with [`BindOptions::destination`] and [`Facts::source`].
+    ///
+    /// An address that is not ours is for `on_error` to tell.
+    pub fn send_from(&mut self, from: Source, to: SocketAddr, parts: &[&[u8]]) -> Sent {
+        match self.peer() {
+            Some(peer) if !same(peer, to) => Sent::Dropped,
+            _ => self.queue.put_from(from, to, parts),
+        }
+    }
+
+    /// In `on_datagram`: what the kernel says of it, as far as [`BindOptions`] asked for it.
+    /// Elsewhere they say nothing.
+    #[must_use]
+    pub fn facts(&self) -> &Facts {
+        self.facts
+    }
+
     /// Bytes that wait in the queue.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
@@ -167,7 +207,7 @@ impl Io<'_> {
     /// The peer that the socket is associated with, or shall be.
     #[must_use]
     pub fn peer(&self) -> Option<SocketAddr> {
-        self.wish.peer.or(self.link.peer)
+        self.wish.peer.unwrap_or(self.link.peer)
     }
 
     /// `on_timeout` at this time or a little later; `None` unsets. One deadline for each socket.
@@ -189,9 +229,14 @@ impl Io<'_> {
     }
 
     /// Takes only from, and sends to, this peer alone from now on. What is queued for others is
-    /// forgotten. A failure is for `on_error` to tell. To be rid of it, close and open again.
+    /// forgotten. A failure is for `on_error` to tell.
     pub fn associate(&mut self, peer: SocketAddr) {
-        self.wish.peer = Some(peer);
+        self.wish.peer = Some(Some(peer));
+    }
+
+    /// Takes from, and sends to, anyone again. A failure is for `on_error` to tell.
+    pub fn dissociate(&mut self) {
+        self.wish.peer = Some(None);
     }
 
     /// Closes the socket. What is queued and the kernel takes at once still goes; nothing is
@@ -203,7 +248,7 @@ impl Io<'_> {
     /// The same socket for a shorter time: how one protocol calls another that it is made of.
     #[inline]
     pub fn reborrow(&mut self) -> Io<'_> {
-        let Io { id, truncated, link, .. } = *self;
-        Io { id, truncated, env: self.env, link, queue: self.queue, wish: self.wish }
+        let Io { id, truncated, facts, link, .. } = *self;
+        Io { id, truncated, env: self.env, facts, link, queue: self.queue, wish: self.wish }
     }
 }

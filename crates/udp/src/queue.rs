@@ -4,9 +4,12 @@
 //! * Both vectors are used again and again: no allocation for a datagram in steady state.
 //! * Memory is bounded: what has left is given up as soon as it is half of the bytes or of the
 //!   entries, so there are at most twice the limit of either.
+//! * Datagrams that come one behind the other stay so, in one run of bytes: those of one length to
+//!   one peer can leave as one message (`UDP_SEGMENT`).
 //! * An empty queue takes any one datagram, so that no limit can forbid sending altogether.
 
-use loopwork_reactor::{BATCH, Datagram};
+use loopwork_reactor::{BATCH, Datagram, Source};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 /// No datagram is this long: a longer one is cut to it before it is queued, and refused by the
@@ -26,12 +29,32 @@ pub enum Sent {
     Dropped,
 }
 
+/// Entries that leave from one place, by their numbers since the queue was last empty.
+struct Run {
+    from: usize,
+    to: usize,
+    source: Source,
+}
+
+/// One more entry leaves from there.
+fn push(runs: &mut VecDeque<Run>, number: usize, source: Source) {
+    match runs.back_mut() {
+        Some(run) if run.to == number && run.source == source => run.to += 1,
+        _ => runs.push_back(Run { from: number, to: number + 1, source }),
+    }
+}
+
 /// The queue of one socket.
 pub(crate) struct Queue {
     bytes: Vec<u8>,
     batch: Vec<Datagram>,
     /// Entries at the front of `batch` that have left.
     gone: usize,
+    /// Entries that leave from a place of the sender's choice: runs, in order. Beside the entries,
+    /// so that they cost nothing where there are none.
+    sources: VecDeque<Run>,
+    /// The number of the first that waits.
+    first: usize,
     /// Something did not fit since the queue was last empty: a drain is owed.
     full: bool,
     max_bytes: usize,
@@ -44,6 +67,8 @@ impl Queue {
             bytes: Vec::new(),
             batch: Vec::new(),
             gone: 0,
+            sources: VecDeque::new(),
+            first: 0,
             full: false,
             max_bytes: max_bytes.min(BYTES_LIMIT),
             max_datagrams,
@@ -69,11 +94,28 @@ impl Queue {
         Sent::Queued
     }
 
-    /// The next batch to send, and the bytes that it points into. Empty: nothing waits.
+    /// [`put`](Self::put), to leave from there.
+    pub(crate) fn put_from(&mut self, from: Source, peer: SocketAddr, parts: &[&[u8]]) -> Sent {
+        let number = self.first + self.datagrams();
+        let sent = self.put(peer, parts);
+        if sent == Sent::Queued {
+            push(&mut self.sources, number, from);
+        }
+        sent
+    }
+
+    /// The next to send, the bytes that they point into, and from where they leave, all of them.
+    /// Empty: nothing waits.
     #[inline]
-    pub(crate) fn head(&self) -> (&[Datagram], &[u8]) {
+    pub(crate) fn head(&self) -> (&[Datagram], &[u8], Option<Source>) {
         let waiting = &self.batch[self.gone..];
-        (&waiting[..waiting.len().min(BATCH)], &self.bytes)
+        match self.sources.front() {
+            None => (waiting, &self.bytes, None),
+            Some(run) if run.from > self.first => {
+                (&waiting[..run.from - self.first], &self.bytes, None)
+            }
+            Some(run) => (&waiting[..run.to - self.first], &self.bytes, Some(run.source)),
+        }
     }
 
     /// The first `n` of the batch have left; says how many bytes they were.
@@ -81,6 +123,8 @@ impl Queue {
         let left = &self.batch[self.gone..][..n];
         let len = left.iter().map(|d| d.len as usize).sum();
         self.gone += n;
+        self.first += n;
+        while self.sources.pop_front_if(|run| run.to <= self.first).is_some() {}
         self.tidy();
         len
     }
@@ -91,7 +135,8 @@ impl Queue {
         if self.is_empty() {
             self.batch.clear();
             self.bytes.clear();
-            self.gone = 0;
+            self.sources.clear();
+            (self.gone, self.first) = (0, 0);
         } else if front * 2 >= self.bytes.len() || self.gone * 2 >= self.batch.len() {
             self.bytes.drain(..front);
             self.batch.drain(..self.gone);
@@ -102,9 +147,31 @@ impl Queue {
 
     /// Forgets what is not for this peer.
     pub(crate) fn keep(&mut self, peer: SocketAddr) {
-        self.batch.drain(..self.gone);
-        self.gone = 0;
-        self.batch.retain(|d| same(d.peer, peer));
+        let Queue { bytes, batch, gone, sources, first, .. } = self;
+        batch.drain(..std::mem::take(gone));
+        let runs = std::mem::take(sources);
+        let (mut old, mut run, mut kept, mut end) = (*first, 0, 0, 0);
+        batch.retain_mut(|d| {
+            while runs.get(run).is_some_and(|run| run.to <= old) {
+                run += 1;
+            }
+            let source = runs.get(run).filter(|run| run.from <= old).map(|run| run.source);
+            old += 1;
+            if !same(d.peer, peer) {
+                return false;
+            }
+            // Whoever stays moves up, and so does its source.
+            if let Some(source) = source {
+                push(sources, kept, source);
+            }
+            kept += 1;
+            bytes.copy_within(d.start as usize..(d.start + d.len) as usize, end);
+            d.start = end as u32;
+            end += d.len as usize;
+            true
+        });
+        bytes.truncate(end);
+        self.first = 0;
         self.tidy();
     }
 
@@ -163,10 +230,13 @@ pub(crate) fn same(a: SocketAddr, b: SocketAddr) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::VecDeque;
 
     fn peer(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
+    }
+
+    fn source(interface: u32) -> Source {
+        Source { ip: [127, 0, 0, 1].into(), interface }
     }
 
     /// What the queue holds, as a plain list.
@@ -224,26 +294,42 @@ mod tests {
     proptest! {
         /// Against a plain queue of owned datagrams; and memory stays within twice the limit.
         #[test]
-        fn agrees_with_a_plain_queue(ops in prop::collection::vec((0_u8..4, 0_usize..40), 1..400)) {
+        fn agrees_with_a_plain_queue(ops in prop::collection::vec((0_u8..6, 0_usize..40), 1..400)) {
             const LIMIT: usize = 100;
             let mut queue = Queue::new(LIMIT, 8);
-            let mut plain: VecDeque<(u16, Vec<u8>)> = VecDeque::new();
+            let mut plain: VecDeque<(u16, Vec<u8>, Option<u32>)> = VecDeque::new();
             for (i, (op, n)) in ops.into_iter().enumerate() {
-                if op == 0 {
+                if op == 5 && n == 0 {
+                    let port = i as u16 % 3;
+                    queue.keep(peer(port));
+                    plain.retain(|(to, ..)| *to == port);
+                } else if op == 0 {
                     let n = n.min(queue.head().0.len());
-                    let len: usize = plain.drain(..n).map(|(_, b)| b.len()).sum();
+                    let source = queue.head().2.map(|s| s.interface);
+                    prop_assert!(plain.iter().take(n).all(|(_, _, from)| *from == source));
+                    let len: usize = plain.drain(..n).map(|(_, b, _)| b.len()).sum();
                     prop_assert_eq!(queue.pop(n), len);
                 } else {
-                    let (port, bytes) = (i as u16, vec![i as u8; n]);
-                    let waiting: usize = plain.iter().map(|(_, b)| b.len()).sum();
+                    let (port, bytes) = (i as u16 % 3, vec![i as u8; n]);
+                    let waiting: usize = plain.iter().map(|(_, b, _)| b.len()).sum();
                     let fits = plain.is_empty() || plain.len() < 8 && waiting + n <= LIMIT;
                     let (a, b) = bytes.split_at(n / 2);
-                    prop_assert_eq!(queue.put(peer(port), &[a, b]) == Sent::Queued, fits);
+                    let from = (op > 3).then_some(n as u32 & 1);
+                    let sent = match from {
+                        Some(interface) => queue.put_from(source(interface), peer(port), &[a, b]),
+                        None => queue.put(peer(port), &[a, b]),
+                    };
+                    prop_assert_eq!(sent == Sent::Queued, fits);
                     if fits {
-                        plain.push_back((port, bytes));
+                        plain.push_back((port, bytes, from));
                     }
                 }
-                prop_assert_eq!(&list(&queue), &Vec::from(plain.clone()));
+                let (head, _, from) = queue.head();
+                prop_assert_eq!(head.is_empty(), plain.is_empty());
+                let run = plain.iter().take_while(|p| p.2 == from.map(|s| s.interface)).count();
+                prop_assert_eq!(head.len(), run, "as many as leave from there");
+                let waiting: Vec<_> = plain.iter().map(|(to, b, _)| (*to, b.clone())).collect();
+                prop_assert_eq!(&list(&queue), &waiting);
                 prop_assert!(queue.bytes.len() <= 2 * LIMIT);
                 prop_assert!(queue.batch.len() <= 2 * 8);
             }

@@ -23,6 +23,7 @@ use crate::mmsg::Batches;
 use crate::streams::Address;
 use crate::world::World;
 use alarm::Alarm;
+use datagrams::Udp;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
 use mio::unix::SourceFd;
@@ -58,8 +59,7 @@ enum Kind {
     /// With whether it is registered for writing too.
     Tcp(TcpStream, bool),
     Unix(UnixStream, bool),
-    /// With whether it is connected: then sending names no address.
-    Udp(UdpSocket, bool),
+    Udp(UdpSocket, Udp),
     Signals(UnixStream),
     Foreign,
 }
@@ -235,9 +235,9 @@ impl Os {
         self.entries.get(fd.0 as usize).map(|e| &e.kind).ok_or_else(wrong_kind)
     }
 
-    fn udp(&self, fd: Fd) -> io::Result<&UdpSocket> {
-        match self.kind(fd)? {
-            Kind::Udp(socket, _) => Ok(socket),
+    fn udp(&mut self, fd: Fd) -> io::Result<(&UdpSocket, &mut Udp)> {
+        match self.entries.get_mut(fd.0 as usize).map(|e| &mut e.kind) {
+            Some(Kind::Udp(socket, udp)) => Ok((socket, udp)),
             _ => Err(wrong_kind()),
         }
     }

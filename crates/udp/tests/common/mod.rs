@@ -3,10 +3,10 @@
 #![allow(dead_code, missing_docs, unreachable_pub)]
 
 use loopwork_reactor::{
-    BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id, Instant, Loop, Mail, Mailbox, Os,
-    Ready, World,
+    BATCH, BindOptions, Datagram, DatagramOption, DatagramSettings, Datagrams, Facts, Fd, Handle,
+    Id, Instant, Loop, Mail, Mailbox, Os, Ready, Source, World,
 };
-use loopwork_udp::{Io, Protocol};
+use loopwork_udp::{Host, Io, Protocol};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -20,8 +20,10 @@ pub struct Counting {
     pub inner: Os,
     /// Calls of `recv`, those that gave nothing too.
     pub recvs: usize,
-    /// Calls of `send`, and how many datagrams each was given.
+    /// Calls of `send`, and how many datagrams each took.
     pub sends: Vec<usize>,
+    /// At most so many datagrams a call: as a kernel does that puts none together.
+    pub plain: bool,
     /// Answers for the next calls of `send`: `None` goes to the real world.
     pub send_script: VecDeque<Option<ErrorKind>>,
     pub recv_script: VecDeque<Option<ErrorKind>>,
@@ -35,6 +37,7 @@ impl Counting {
             inner: Os::new().expect("a poll"),
             recvs: 0,
             sends: Vec::new(),
+            plain: false,
             send_script: VecDeque::new(),
             recv_script: VecDeque::new(),
             blocked: false,
@@ -89,15 +92,47 @@ impl Datagrams for Counting {
             None => self.inner.recv(fd, into, room, got),
         }
     }
+    fn dissociate(&mut self, fd: Fd) -> io::Result<()> {
+        self.inner.dissociate(fd)
+    }
+    fn recv_facts(
+        &mut self,
+        fd: Fd,
+        into: &mut [u8],
+        room: usize,
+        got: &mut Vec<Datagram>,
+        facts: &mut Vec<Facts>,
+    ) -> io::Result<()> {
+        self.recvs += 1;
+        self.inner.recv_facts(fd, into, room, got, facts)
+    }
     fn send(&mut self, fd: Fd, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize> {
-        self.sends.push(batch.len());
-        if self.blocked {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        match self.send_script.pop_front().flatten() {
-            Some(kind) => Err(kind.into()),
-            None => self.inner.send(fd, batch, bytes),
-        }
+        let batch = if self.plain { &batch[..batch.len().min(BATCH)] } else { batch };
+        let sent = if self.blocked {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            match self.send_script.pop_front().flatten() {
+                Some(kind) => Err(kind.into()),
+                None => self.inner.send(fd, batch, bytes),
+            }
+        };
+        self.sends.push(*sent.as_ref().unwrap_or(&0));
+        sent
+    }
+    fn send_from(
+        &mut self,
+        fd: Fd,
+        batch: &[Datagram],
+        bytes: &[u8],
+        source: Source,
+    ) -> io::Result<usize> {
+        self.inner.send_from(fd, batch, bytes, source)
+    }
+    fn next_error(&mut self, fd: Fd) -> Option<(SocketAddr, io::Error)> {
+        self.inner.next_error(fd)
+    }
+    fn datagram_settings(&mut self, fd: Fd) -> io::Result<DatagramSettings> {
+        self.inner.datagram_settings(fd)
     }
     fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()> {
         self.inner.set_datagram(fd, option)
@@ -143,6 +178,20 @@ impl Protocol for Notes {
     fn on_close(&mut self, id: Id, _: &mut loopwork_reactor::Env) {
         self.closed.push(id);
     }
+}
+
+pub fn notes<W: World>(lp: &mut Loop<W>, h: Handle<Host<Notes>>) -> &mut Notes
+where
+    Host<Notes>: loopwork_reactor::Driver<W>,
+{
+    &mut lp.get(h).protocol
+}
+
+/// Options of binding that are not the default ones.
+pub fn how(change: impl FnOnce(&mut BindOptions)) -> BindOptions {
+    let mut how = BindOptions::default();
+    change(&mut how);
+    how
 }
 
 pub fn local() -> SocketAddr {
