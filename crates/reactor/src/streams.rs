@@ -172,7 +172,8 @@ pub trait Streams: World {
     /// be well. Without descriptors or memory: what the kernel says; the connection goes on
     /// waiting, and no readiness is promised for it.
     fn accept(&mut self, listener: Fd, id: Id) -> io::Result<(Fd, Address)>;
-    /// Begins a connection; a [`Ready`](crate::Ready) with `writable` says that it stands or failed.
+    /// Begins a connection; a [`Ready`](crate::Ready) with `writable` says that it stands or
+    /// failed.
     ///
     /// # Errors
     /// What the kernel says at once (no such path, no route, no descriptor).
