@@ -77,8 +77,8 @@ pub struct Ready {
     pub readable: bool,
     /// Writing may take something.
     pub writable: bool,
-    /// The peer has ended its side: behind the bytes that lie here comes the end, so a short read
-    /// does not mean dry.
+    /// A short read does not mean dry: behind the bytes that lie here comes the end of the peer's
+    /// side, or something that reads stop short of (urgent data).
     pub closed: bool,
     /// The connection is dead (reset, or an error): who is not reading learns it only here.
     pub gone: bool,

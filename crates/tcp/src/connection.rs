@@ -404,10 +404,12 @@ impl<P: Protocol> Work<'_, P> {
         }
     }
 
-    /// Whoever cannot read must learn here that the peer is gone.
-    pub(crate) fn gone(&mut self) {
+    /// Whoever cannot read must learn here that the peer is gone, and why.
+    pub(crate) fn gone<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         if !self.link.may_read() || self.over() {
-            self.fail(Close::Reset);
+            let error = cx.world.connected(self.link.fd).err();
+            let late = error.is_some_and(|e| e.kind() == TimedOut);
+            self.fail(if late { Close::TimedOut } else { Close::Reset });
         }
     }
 }

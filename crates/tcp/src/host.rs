@@ -323,7 +323,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
                 }
             }
             if ready.gone {
-                w.gone();
+                w.gone(cx);
             }
             w.read(cx);
         });

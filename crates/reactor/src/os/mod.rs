@@ -50,7 +50,10 @@ const ALARM: Token = Token(usize::MAX - 1);
 /// poll's own timeout serves, which rounds to milliseconds but costs no call: far enough to hide
 /// that, and far below the idle timeouts that connections move.
 const NEAR: time::Duration = time::Duration::from_millis(4);
-const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
+/// What is asked of a stream's input. Urgent data is not read, but must be known of: a read stops
+/// short in front of it.
+const INPUT: Interest = Interest::READABLE.add(Interest::PRIORITY);
+const BOTH: Interest = INPUT.add(Interest::WRITABLE);
 
 enum Kind {
     TcpListener(TcpListener),
@@ -219,7 +222,8 @@ impl Os {
             if entry.id.birth as u32 as usize != token >> 32 {
                 continue;
             }
-            let (closed, gone) = (event.is_read_closed(), event.is_error());
+            let closed = event.is_read_closed() | event.is_priority();
+            let gone = event.is_error();
             ready.push(Ready {
                 id: entry.id,
                 readable: event.is_readable() || closed || gone,
