@@ -7,13 +7,15 @@
 //! * Buffers belong to connections that have something in them; the others share the spare ones.
 
 use crate::connection::{Bufs, Link, Work};
-use crate::{Close, Protocol};
+use crate::race::{DialAny, Race};
+use crate::{BlockList, Close, Protocol};
 use loopwork_reactor::{
     Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
     StreamOption, Streams, TimerKey, Trace,
 };
 use slab::Slab;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,9 +33,9 @@ const SPARE: usize = 64;
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_LAST: Duration = Duration::from_millis(500);
 
-struct Seat<C> {
-    link: Link,
-    conn: C,
+pub(crate) struct Seat<C> {
+    pub(crate) link: Link,
+    pub(crate) conn: C,
 }
 
 struct Listener {
@@ -51,12 +53,18 @@ type Spare = Vec<Box<Bufs>>;
 pub struct Host<P: Protocol> {
     /// What all its connections share.
     pub protocol: P,
-    seats: Slab<Seat<P::Conn>>,
+    /// Peers that are reset before `on_accept` would see them.
+    pub block_inbound: BlockList,
+    /// Addresses that are not dialed: [`Close::Blocked`].
+    pub block_outbound: BlockList,
+    pub(crate) seats: Slab<Seat<P::Conn>>,
+    /// Of seats whose dial has several addresses, by their slots, while it is on.
+    pub(crate) races: BTreeMap<u32, Race>,
     listeners: Vec<Option<Listener>>,
     spare: Spare,
     /// The buffers of whoever is visited, empty between two visits.
     bufs: Bufs,
-    driver: u16,
+    pub(crate) driver: u16,
 }
 
 /// Whom to dial, from where, and the state that the connection will have.
@@ -90,7 +98,18 @@ enum Order {
 impl<P: Protocol> Host<P> {
     fn new(protocol: P, driver: u16) -> Self {
         let (seats, listeners, spare) = (Slab::new(), Vec::new(), Vec::new());
-        Host { protocol, seats, listeners, spare, bufs: Bufs::default(), driver }
+        let (block_inbound, block_outbound) = (BlockList::new(), BlockList::new());
+        Host {
+            protocol,
+            block_inbound,
+            block_outbound,
+            seats,
+            races: BTreeMap::new(),
+            listeners,
+            spare,
+            bufs: Bufs::default(),
+            driver,
+        }
     }
 
     /// Bytes of one connection in the slab: all that an idle one holds here.
@@ -125,16 +144,17 @@ impl<P: Protocol> Host<P> {
     }
 
     /// Finds the connection, lets `f` work on it, settles it, and closes it if that came of it.
+    /// Says whether it was there.
     #[inline(always)]
     fn visit<W: Streams>(
         &mut self,
         cx: &mut Cx<'_, W>,
         id: Id,
         f: impl FnOnce(&mut Work<'_, P>, &mut Cx<'_, W>),
-    ) {
-        let Some(seat) = self.seats.get_mut(id.slot as usize) else { return };
+    ) -> bool {
+        let Some(seat) = self.seats.get_mut(id.slot as usize) else { return false };
         if seat.link.birth != id.birth {
-            return;
+            return false;
         }
         if let Some(kept) = seat.link.bufs.take() {
             unpark(kept, &mut self.bufs, &mut self.spare);
@@ -150,26 +170,28 @@ impl<P: Protocol> Host<P> {
         if let Some(why) = end {
             self.close(cx, id, why);
         }
+        true
     }
 
-    fn close<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, why: Close) {
+    pub(crate) fn close<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, why: Close) {
         let Seat { link, conn } = self.seats.remove(id.slot as usize);
         cx.env.calls.timers.cancel(link.timer);
-        match why {
-            Close::Aborted | Close::TimedOut | Close::Overrun => cx.world.reset(link.fd),
-            Close::Finished | Close::Reset | Close::Dial(_) => cx.world.close(link.fd),
+        match (self.races.remove(&id.slot), why) {
+            (Some(race), _) => race.cancel(cx),
+            (None, Close::Aborted | Close::TimedOut | Close::Overrun) => cx.world.reset(link.fd),
+            (None, _) => cx.world.close(link.fd),
         }
         cx.env.note(id, Trace::Close);
         cx.env.calls.release();
         self.protocol.on_close(conn, id, cx.env, why);
     }
 
-    fn next_id(&mut self, env: &mut Env) -> Id {
+    pub(crate) fn next_id(&mut self, env: &mut Env) -> Id {
         let slot = self.seats.vacant_key() as u32;
         Id { birth: env.calls.birth(), slot, driver: self.driver }
     }
 
-    fn seat(&mut self, env: &mut Env, id: Id, fd: Fd, conn: P::Conn, dialing: bool) {
+    pub(crate) fn seat(&mut self, env: &mut Env, id: Id, fd: Fd, conn: P::Conn, dialing: bool) {
         env.calls.hold();
         let at = self.seats.insert(Seat { link: Link::new(id.birth, fd, dialing), conn });
         debug_assert_eq!(at, id.slot as usize);
@@ -199,6 +221,10 @@ impl<P: Protocol> Host<P> {
     }
 
     fn welcome<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, fd: Fd, peer: &Address) {
+        if peer.ip().is_some_and(|at| self.block_inbound.check(at.ip())) {
+            // Nothing of it stays, in the kernel neither.
+            return cx.world.reset(fd);
+        }
         let Some(conn) = self.protocol.on_accept(cx.env, id, peer) else {
             return cx.world.close(fd);
         };
@@ -252,6 +278,9 @@ impl<P: Protocol> Host<P> {
     fn dial<W: Streams>(&mut self, cx: &mut Cx<'_, W>, dialed: Dialed<P::Conn>) {
         let Dialed { dial, how } = dialed;
         let id = self.next_id(cx.env);
+        if dial.to.ip().is_some_and(|to| self.block_outbound.check(to.ip())) {
+            return self.protocol.on_close(dial.conn, id, cx.env, Close::Blocked);
+        }
         match cx.world.connect_with(&dial.to, dial.from, &how, id) {
             Ok(fd) => {
                 self.seat(cx.env, id, fd, dial.conn, true);
@@ -312,7 +341,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
         if ready.id.slot & LISTENER != 0 {
             return self.accept(cx, ready.id);
         }
-        self.visit(cx, ready.id, |w, cx| {
+        let found = self.visit(cx, ready.id, |w, cx| {
             w.link.readable |= ready.readable;
             w.link.writable |= ready.writable;
             w.link.closed |= ready.closed;
@@ -327,6 +356,9 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             }
             w.read(cx);
         });
+        if !found && !self.races.is_empty() {
+            self.attempt_ready(cx, ready);
+        }
     }
 
     fn on_again(&mut self, cx: &mut Cx<'_, W>, id: Id) {
@@ -351,7 +383,9 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             }
             return;
         }
-        self.visit(cx, id, |w, cx| w.timer(cx.env));
+        if self.races.is_empty() || !self.race_due(cx, id) {
+            self.visit(cx, id, |w, cx| w.timer(cx.env));
+        }
     }
 
     fn on_wake(&mut self, cx: &mut Cx<'_, W>, id: Id) {
@@ -366,6 +400,10 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
     fn on_post(&mut self, cx: &mut Cx<'_, W>, mail: Box<dyn Any>) {
         let mail = match mail.downcast::<Dialed<P::Conn>>() {
             Ok(dialed) => return self.dial(cx, *dialed),
+            Err(mail) => mail,
+        };
+        let mail = match mail.downcast::<DialAny<P::Conn>>() {
+            Ok(dial) => return self.dial_any(cx, *dial),
             Err(mail) => mail,
         };
         let mail = match mail.downcast::<Set>() {

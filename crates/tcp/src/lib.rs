@@ -37,6 +37,7 @@ mod blocklist;
 mod connection;
 mod host;
 mod io;
+mod race;
 
 pub use blocklist::{BadRule, BlockList, PRIVATE_RANGES, Rule};
 pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
@@ -46,6 +47,10 @@ pub use host::{
 };
 pub use io::{Count, Io, Out, Wishes};
 pub use loopwork_reactor as reactor;
+pub use race::{
+    ADDRESSES_MAX, ATTEMPT_DELAY, ATTEMPT_DELAY_MAX, ATTEMPT_DELAY_MIN, DialAny, Family, dial_any,
+    prefer,
+};
 
 use reactor::{Address, Env, Id};
 use std::io::ErrorKind;
@@ -67,6 +72,8 @@ pub enum Close {
     Overrun,
     /// A dial failed; with the kind of the error.
     Dial(ErrorKind),
+    /// Our own list forbids the address that was dialed ([`Host::block_outbound`]).
+    Blocked,
 }
 
 impl std::fmt::Display for Close {
@@ -78,6 +85,7 @@ impl std::fmt::Display for Close {
             Close::TimedOut => f.write_str("timed out"),
             Close::Overrun => f.write_str("message too long"),
             Close::Dial(kind) => kind.fmt(f),
+            Close::Blocked => f.write_str("blocked by our own list"),
         }
     }
 }
@@ -145,6 +153,17 @@ pub trait Protocol: 'static {
     /// It is over, and why. The state comes by value: nothing can follow. Called exactly once for
     /// each state that `on_accept` gave or a dial brought, also when the dial failed.
     fn on_close(&mut self, _conn: Self::Conn, _id: Id, _env: &mut Env, _why: Close) {}
+
+    /// A dial of several addresses ([`dial_any`]) is given up: what came of each, in the order of
+    /// failing. `PermissionDenied` is also what [`Host::block_outbound`] forbids; `TimedOut`, what
+    /// had not answered yet. Those that were not begun are missing. `on_close` follows.
+    fn on_dial_failed(
+        &mut self,
+        _conn: &mut Self::Conn,
+        _env: &mut Env,
+        _tried: &[(std::net::SocketAddr, ErrorKind)],
+    ) {
+    }
 
     /// A connection could not be accepted: no descriptor or no memory is left. The listener tries
     /// again by itself, after 10 ms, then 20, up to 500; connections wait in the kernel meanwhile.
