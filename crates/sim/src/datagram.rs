@@ -3,17 +3,22 @@
 //! Rules of this file:
 //! * One datagram travels alone: it arrives whole or not at all, once or twice.
 //! * Without a detour, what one socket sends arrives in its order.
-//! * A full receive queue drops what comes, as a kernel does, and says so to nobody.
+//! * A full receive queue drops what comes, as a kernel does, and says so to nobody but who asked.
+//! * Whoever asked for it gets equal datagrams of one sender together, whenever they lie one behind
+//!   the other: so a program cannot rely on one a room.
 
 use crate::Sim;
 use crate::dice::Choice;
 use crate::net::{Key, Net, Socket, What, wrong_kind};
 use crate::ports::{Hold, routed, seen_by};
-use loopwork_reactor::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id};
+use loopwork_reactor::{
+    BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Facts, Fd, Id, ROOM_MAX, Source, World,
+};
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 /// The longest datagram: what 16 bits of length leave behind the headers of IPv4 and UDP.
 pub const DATAGRAM_MAX: usize = 65_507;
@@ -23,6 +28,12 @@ pub const DATAGRAM_OVERHEAD: usize = 256;
 /// Datagrams that may be on their way at once, in the whole world; more are dropped. A bound on
 /// memory that no test of sense comes near.
 pub const DATAGRAMS_IN_FLIGHT: usize = 65_536;
+/// Errors of the network that one socket keeps; more are forgotten.
+pub const DATAGRAM_ERRORS: usize = 256;
+/// Datagrams that come together at most, as in Linux.
+const TOGETHER: usize = 64;
+/// Hops of what is sent, as every system begins.
+const TTL: u8 = 64;
 const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 const EMSGSIZE: i32 = 90;
 const EAFNOSUPPORT: i32 = 97;
@@ -30,8 +41,14 @@ const EAFNOSUPPORT: i32 = 97;
 pub(crate) struct Udp {
     pub(crate) local: SocketAddr,
     pub(crate) error: Option<ErrorKind>,
+    /// What its binder asked for.
+    asked: BindOptions,
+    errors: VecDeque<(SocketAddr, ErrorKind)>,
+    dropped: u32,
+    class: u8,
+    ttl: u8,
     peer: Option<SocketAddr>,
-    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
+    inbox: VecDeque<Letter>,
     queued: usize,
     queue_max: usize,
     broadcast: bool,
@@ -43,15 +60,70 @@ pub(crate) struct Udp {
 
 impl Udp {
     pub(crate) fn readable(&self) -> bool {
-        self.error.is_some() || !self.inbox.is_empty()
+        self.failed() || !self.inbox.is_empty()
+    }
+
+    /// An error waits to be told.
+    pub(crate) fn failed(&self) -> bool {
+        self.error.is_some() || !self.errors.is_empty()
+    }
+
+    /// How many datagrams come in the next room.
+    fn together(&self, room: usize) -> usize {
+        let Some(Letter { packet: first, .. }) = self.inbox.front() else { return 0 };
+        let len = first.bytes.len();
+        if !self.asked.gro || room < ROOM_MAX || len == 0 {
+            return 1;
+        }
+        let (mut count, mut end) = (1, len);
+        for Letter { packet: next, .. } in self.inbox.iter().skip(1).take(TOGETHER - 1) {
+            let more = next.bytes.len();
+            let alike = (next.from, next.to, next.class) == (first.from, first.to, first.class);
+            if !alike || more == 0 || more > len || end + more > DATAGRAM_MAX {
+                break;
+            }
+            (count, end) = (count + 1, end + more);
+            if more < len {
+                break;
+            }
+        }
+        count
+    }
+
+    /// What was asked to be told of a datagram.
+    fn facts(&self, letter: &Letter, day: Duration) -> Facts {
+        let (ours, asked, mut facts) = (self.local.ip(), &self.asked, Facts::NONE);
+        if asked.destination {
+            let at = seen_by(ours, letter.packet.to).ip();
+            let many = letter.packet.to.ip().is_multicast() || letter.packet.to.ip() == BROADCAST;
+            facts.destination = Some(at);
+            facts.local = (!many).then_some(at);
+            facts.interface = Some(1);
+        }
+        facts.class = asked.class.then_some(letter.packet.class);
+        facts.ttl = asked.ttl.then_some(letter.packet.ttl);
+        facts.dropped = if asked.drops { letter.dropped } else { 0 };
+        facts.time = asked.time.then_some(day + Duration::from_nanos(letter.time));
+        facts
     }
 }
 
+/// A datagram that has arrived.
+struct Letter {
+    packet: Packet,
+    time: u64,
+    /// How many its socket had dropped before.
+    dropped: u32,
+}
+
 /// A datagram on its way.
+#[derive(Clone)]
 pub(crate) struct Packet {
     sender: Key,
     from: SocketAddr,
     to: SocketAddr,
+    class: u8,
+    ttl: u8,
     bytes: Vec<u8>,
 }
 
@@ -68,6 +140,11 @@ impl Net {
         let udp = Udp {
             local: at,
             error: None,
+            asked: how.clone(),
+            errors: VecDeque::new(),
+            dropped: 0,
+            class: 0,
+            ttl: TTL,
             peer: None,
             inbox: VecDeque::new(),
             queued: 0,
@@ -103,6 +180,7 @@ impl Net {
         into: &mut [u8],
         room: usize,
         got: &mut Vec<Datagram>,
+        mut facts: Option<(&mut Vec<Facts>, Duration)>,
     ) -> io::Result<()> {
         let udp = self.udp(key)?;
         if let Some(error) = udp.error.take() {
@@ -126,20 +204,34 @@ impl Net {
             self.poke(key);
         }
         for (at, slot) in into.chunks_exact_mut(room).enumerate().take(n) {
-            let udp = self.udp(key)?;
-            let Some((from, bytes)) = udp.inbox.pop_front() else { break };
-            udp.queued -= bytes.len() + DATAGRAM_OVERHEAD;
-            let peer = seen_by(udp.local.ip(), from);
-            let len = bytes.len().min(room);
-            slot[..len].copy_from_slice(&bytes[..len]);
-            self.log.write(&bytes);
-            let (start, truncated) = ((at * room) as u32, bytes.len() > room);
-            got.push(Datagram { peer, start, len: len as u32, truncated });
+            let mut end = 0;
+            for _ in 0..self.udp(key)?.together(room) {
+                let udp = self.udp(key)?;
+                let Some(letter) = udp.inbox.pop_front() else { break };
+                let bytes = &letter.packet.bytes;
+                udp.queued -= bytes.len() + DATAGRAM_OVERHEAD;
+                let len = bytes.len().min(room - end);
+                slot[end..end + len].copy_from_slice(&bytes[..len]);
+                let (start, truncated) = ((at * room + end) as u32, bytes.len() > len);
+                let peer = seen_by(udp.local.ip(), letter.packet.from);
+                got.push(Datagram { peer, start, len: len as u32, truncated });
+                if let Some((facts, day)) = &mut facts {
+                    facts.push(udp.facts(&letter, *day));
+                }
+                end += len;
+                self.log.write(&letter.packet.bytes);
+            }
         }
         Ok(())
     }
 
-    fn send(&mut self, key: Key, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize> {
+    fn send(
+        &mut self,
+        key: Key,
+        batch: &[Datagram],
+        bytes: &[u8],
+        leaves: Option<Source>,
+    ) -> io::Result<usize> {
         if let Some(error) = self.udp(key)?.error.take() {
             return Err(error.into());
         }
@@ -156,7 +248,7 @@ impl Net {
             self.poke(key);
         }
         for (at, datagram) in batch[..n].iter().enumerate() {
-            match self.send_one(key, datagram, bytes) {
+            match self.send_one(key, datagram, bytes, leaves) {
                 Ok(()) => {}
                 Err(e) if at == 0 => return Err(e),
                 Err(_) => return Ok(at),
@@ -165,7 +257,13 @@ impl Net {
         Ok(n)
     }
 
-    fn send_one(&mut self, key: Key, datagram: &Datagram, bytes: &[u8]) -> io::Result<()> {
+    fn send_one(
+        &mut self,
+        key: Key,
+        datagram: &Datagram,
+        bytes: &[u8],
+        leaves: Option<Source>,
+    ) -> io::Result<()> {
         let start = datagram.start as usize;
         let bytes =
             bytes.get(start..start + datagram.len as usize).ok_or(ErrorKind::InvalidInput)?;
@@ -187,7 +285,13 @@ impl Net {
             // Nobody but this host is there to hear it.
             return Ok(());
         }
-        let from = SocketAddr::new(source(udp.local.ip(), to), udp.local.port());
+        let (class, ttl) = (udp.class, udp.ttl);
+        let ip = match leaves.map(|source| source.ip.to_canonical()) {
+            Some(ip) if !ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4() => ip,
+            Some(ip) if !ip.is_unspecified() => return Err(ErrorKind::InvalidInput.into()),
+            _ => source(udp.local.ip(), to),
+        };
+        let from = SocketAddr::new(ip, udp.local.port());
         self.log.write(bytes);
         self.stats.sent += 1;
         if self.dice.chance(Choice::Loss, self.faults.loss) {
@@ -197,7 +301,7 @@ impl Net {
         let twice = self.dice.chance(Choice::Duplicate, self.faults.duplicate);
         self.stats.duplicated += u64::from(twice);
         for _ in 0..1 + u8::from(twice) {
-            self.launch(Packet { sender: key, from, to, bytes: bytes.to_vec() });
+            self.launch(Packet { sender: key, from, to, class, ttl, bytes: bytes.to_vec() });
         }
         Ok(())
     }
@@ -227,7 +331,7 @@ impl Net {
         if to.ip().is_multicast() || to.ip() == BROADCAST {
             for hold in holds {
                 if self.hears(&hold, to.ip()) {
-                    self.receive(hold.key, packet.from, packet.bytes.clone());
+                    self.receive(hold.key, packet.clone());
                 }
             }
             return;
@@ -250,7 +354,7 @@ impl Net {
         }
         let pick = self.dice.pick(Choice::Share, best.1.len() as u64) as usize;
         match best.1.get(pick) {
-            Some(key) => self.receive(*key, packet.from, packet.bytes),
+            Some(key) => self.receive(*key, packet),
             None => self.unreachable(packet.sender, to),
         }
     }
@@ -263,28 +367,38 @@ impl Net {
         fits && (udp.groups.contains(&to) || (to == BROADCAST && bound.is_ipv4()))
     }
 
-    fn receive(&mut self, key: Key, from: SocketAddr, bytes: Vec<u8>) {
+    fn receive(&mut self, key: Key, packet: Packet) {
+        let time = self.now;
         let Ok(udp) = self.udp(key) else { return };
-        if udp.peer.is_some_and(|peer| peer != from) {
+        if udp.peer.is_some_and(|peer| peer != packet.from) {
             return;
         }
-        let cost = bytes.len() + DATAGRAM_OVERHEAD;
+        let cost = packet.bytes.len() + DATAGRAM_OVERHEAD;
         if udp.queued + cost > udp.queue_max {
+            udp.dropped = udp.dropped.wrapping_add(1);
             self.stats.dropped += 1;
             return;
         }
         udp.queued += cost;
-        udp.inbox.push_back((from, bytes));
+        udp.inbox.push_back(Letter { packet, time, dropped: udp.dropped });
         self.mark(key);
     }
 
-    /// ICMP tells the sender that the port is closed. Only an associated socket hears it.
+    /// ICMP tells the sender that the port is closed. A socket that is not associated hears it
+    /// only if it asked for it.
     fn unreachable(&mut self, sender: Key, to: SocketAddr) {
         let Ok(udp) = self.udp(sender) else { return };
-        if udp.peer == Some(to) {
+        if udp.asked.errors {
+            if udp.errors.len() < DATAGRAM_ERRORS {
+                let to = seen_by(udp.local.ip(), to);
+                udp.errors.push_back((to, ErrorKind::ConnectionRefused));
+            }
+        } else if udp.peer == Some(to) {
             udp.error = Some(ErrorKind::ConnectionRefused);
-            self.mark(sender);
+        } else {
+            return;
         }
+        self.mark(sender);
     }
 
     fn set_datagram(&mut self, key: Key, option: DatagramOption) -> io::Result<()> {
@@ -293,6 +407,10 @@ impl Net {
             DatagramOption::Broadcast(on) => udp.broadcast = on,
             DatagramOption::MulticastLoop(on) => udp.multicast_loop = on,
             DatagramOption::ReceiveBuffer(n) => udp.queue_max = n,
+            DatagramOption::Class(class) => udp.class = class,
+            DatagramOption::Ttl(hops) => {
+                udp.ttl = u8::try_from(hops).map_err(|_| ErrorKind::InvalidInput)?;
+            }
             DatagramOption::Join(group, _) => {
                 if !group.is_multicast() || (udp.local.is_ipv4() != group.is_ipv4()) {
                     return Err(ErrorKind::InvalidInput.into());
@@ -330,6 +448,8 @@ mod call {
     pub(super) const RECV: u64 = 34;
     pub(super) const SEND: u64 = 35;
     pub(super) const SET: u64 = 36;
+    pub(super) const DISSOCIATE: u64 = 37;
+    pub(super) const ERROR: u64 = 38;
 }
 
 impl Datagrams for Sim {
@@ -345,6 +465,12 @@ impl Datagrams for Sim {
         self.net.answer(call::ASSOCIATE, fd.0.into(), answer, |()| 0)
     }
 
+    fn dissociate(&mut self, fd: Fd) -> io::Result<()> {
+        let key = self.net.key(fd);
+        let answer = key.and_then(|key| self.net.udp(key).map(|udp| udp.peer = None));
+        self.net.answer(call::DISSOCIATE, fd.0.into(), answer, |()| 0)
+    }
+
     fn recv(
         &mut self,
         fd: Fd,
@@ -352,13 +478,50 @@ impl Datagrams for Sim {
         room: usize,
         got: &mut Vec<Datagram>,
     ) -> io::Result<()> {
-        let answer = self.net.key(fd).and_then(|key| self.net.recv(key, into, room, got));
+        let key = self.net.key(fd);
+        let answer = key.and_then(|key| self.net.recv(key, into, room, got, None));
+        self.net.answer(call::RECV, fd.0.into(), answer, |()| got.len() as u64)
+    }
+
+    fn recv_facts(
+        &mut self,
+        fd: Fd,
+        into: &mut [u8],
+        room: usize,
+        got: &mut Vec<Datagram>,
+        facts: &mut Vec<Facts>,
+    ) -> io::Result<()> {
+        // The day at whose beginning the clock stood at zero.
+        let day = self.unix_time() - Duration::from_nanos(self.net.now);
+        let key = self.net.key(fd);
+        let told = Some((facts, day));
+        let answer = key.and_then(|key| self.net.recv(key, into, room, got, told));
         self.net.answer(call::RECV, fd.0.into(), answer, |()| got.len() as u64)
     }
 
     fn send(&mut self, fd: Fd, batch: &[Datagram], bytes: &[u8]) -> io::Result<usize> {
-        let answer = self.net.key(fd).and_then(|key| self.net.send(key, batch, bytes));
+        let key = self.net.key(fd);
+        let answer = key.and_then(|key| self.net.send(key, batch, bytes, None));
         self.net.answer(call::SEND, fd.0.into(), answer, |n| *n as u64)
+    }
+
+    fn send_from(
+        &mut self,
+        fd: Fd,
+        batch: &[Datagram],
+        bytes: &[u8],
+        source: Source,
+    ) -> io::Result<usize> {
+        let key = self.net.key(fd);
+        let answer = key.and_then(|key| self.net.send(key, batch, bytes, Some(source)));
+        self.net.answer(call::SEND, fd.0.into(), answer, |n| *n as u64)
+    }
+
+    fn next_error(&mut self, fd: Fd) -> Option<(SocketAddr, io::Error)> {
+        let key = self.net.key(fd).ok()?;
+        let (to, kind) = self.net.udp(key).ok()?.errors.pop_front()?;
+        self.net.note(call::ERROR, fd.0.into(), to.port().into());
+        Some((to, kind.into()))
     }
 
     fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()> {

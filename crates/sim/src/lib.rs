@@ -27,7 +27,7 @@ mod stream;
 pub use check::{
     Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds, run_to_rest,
 };
-pub use datagram::{DATAGRAM_MAX, DATAGRAM_OVERHEAD, DATAGRAMS_IN_FLIGHT};
+pub use datagram::{DATAGRAM_ERRORS, DATAGRAM_MAX, DATAGRAM_OVERHEAD, DATAGRAMS_IN_FLIGHT};
 pub use dice::{Choice, Decider, FromBytes, SplitMix};
 pub use faults::{ALWAYS, Faults, Rate, Stats, percent};
 pub use hash::{Fold, TraceHash};

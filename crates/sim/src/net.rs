@@ -346,7 +346,7 @@ impl Net {
         let (readable, writable, closed, gone) = match &entry.socket {
             Socket::Listener(listener) => (!listener.queue.is_empty(), false, false, false),
             Socket::Stream(stream) => stream.state(room),
-            Socket::Udp(udp) => (udp.readable(), true, false, udp.error.is_some()),
+            Socket::Udp(udp) => (udp.readable(), true, false, udp.failed()),
         };
         let any = readable || writable;
         (any && id != Id::NOBODY).then_some(Ready { id, readable, writable, closed, gone })
