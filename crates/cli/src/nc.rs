@@ -9,11 +9,14 @@
 
 mod arguments;
 mod datagrams;
+mod dump;
+mod scan;
 
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::{CHUNK, Input, Output};
 use arguments::Wanted;
 use clap::{ArgMatches, Command};
+use dump::Dump;
 use loopwork::reactor::ListenOptions;
 use loopwork::tcp::{self, CONNECT_TIMEOUT, Dial, Host, Io, Protocol};
 use loopwork::{Address, Close, Env, Flow, Handle, Id, Loop, Os};
@@ -27,21 +30,24 @@ pub(crate) fn command() -> Command {
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let wanted = Wanted::of(matches)?;
-    if wanted.udp { datagrams::run(&wanted) } else { streams(&wanted) }
+    match &wanted {
+        Wanted { udp: true, .. } => datagrams::run(&wanted),
+        Wanted { scan: true, .. } => scan::run(&wanted),
+        _ => streams(&wanted),
+    }
 }
 
 fn streams(wanted: &Wanted) -> Outcome {
     let mut addresses = VecDeque::from(wanted.place.addresses()?);
     let mut lp = Loop::new(Os::new()?);
-    let files = match wanted.scan {
-        true => None,
-        false => Some((Input::stdin(lp.mailbox()?, CHUNK)?, Output::stdout(lp.mailbox()?)?)),
-    };
-    let output = files.as_ref().map(|(_, output)| output.clone());
+    let input = Input::stdin(lp.mailbox()?, CHUNK)?;
+    let output = Output::stdout(lp.mailbox()?)?;
     let first = if wanted.listen { addresses.pop_front() } else { None };
     let host = tcp::add(&mut lp, |me| Netcat {
         me,
-        files,
+        input,
+        output: output.clone(),
+        dump: wanted.hex.then(Dump::default),
         keep: wanted.keep,
         verbose: wanted.verbose,
         idle: wanted.wait,
@@ -65,10 +71,8 @@ fn streams(wanted: &Wanted) -> Outcome {
         }
     }
     lp.run()?;
-    if let Some(output) = output {
-        common::until(&mut lp, |wait| output.flushed(wait))?;
-        unwritten(&output)?;
-    }
+    common::until(&mut lp, |wait| output.flushed(wait))?;
+    unwritten(&output)?;
     std::mem::replace(&mut lp.get(host).protocol.outcome, Ok(()))
 }
 
@@ -84,8 +88,10 @@ pub(crate) fn unwritten(output: &Output) -> Outcome {
 /// What all connections of one run share.
 struct Netcat {
     me: Handle<Host<Netcat>>,
-    /// stdin and stdout. `None` in a scan, which says nothing and hears nothing.
-    files: Option<(Input, Output)>,
+    input: Input,
+    output: Output,
+    /// Shows what passes, if it is to be seen.
+    dump: Option<Dump>,
     /// Accept one after the other.
     keep: bool,
     verbose: bool,
@@ -126,30 +132,30 @@ impl Netcat {
     fn begin(&mut self, conn: &mut Talk, io: &mut Io<'_>) {
         self.active = Some(io.id);
         self.note(&format!("connected: {}", conn.peer));
-        if let Some((input, output)) = &self.files {
-            input.attach(io.id);
-            output.attach(io.id);
-        }
+        self.input.attach(io.id);
+        self.output.attach(io.id);
         io.resume();
         self.pump(conn, io);
     }
 
     /// Sends what stdin has, and goes on receiving if stdout has room.
     fn pump(&mut self, conn: &mut Talk, io: &mut Io<'_>) {
-        let Some((input, output)) = &self.files else { return };
-        if output.failed().is_some() {
+        if self.output.failed().is_some() {
             return io.abort(Close::Aborted);
         }
         while io.flow() == Flow::Open
             && !io.ending()
-            && let Some(chunk) = input.take()
+            && let Some(chunk) = self.input.take()
         {
+            if let Some(dump) = &mut self.dump {
+                dump.sent(&chunk);
+            }
             let _ = io.write(&chunk);
         }
-        if input.finished() {
+        if self.input.finished() {
             io.end();
         }
-        if output.flow() == Flow::Open {
+        if self.output.flow() == Flow::Open {
             io.resume();
         }
         self.rearm(conn, io);
@@ -178,10 +184,7 @@ impl Protocol for Netcat {
         self.stood = true;
         // The directions are apart: what comes in goes to stdout, and causes no output here.
         io.read_when_full(true);
-        if self.files.is_none() {
-            self.note(&format!("open: {}", conn.peer));
-            io.env.calls.stop();
-        } else if self.active.is_some() {
+        if self.active.is_some() {
             io.pause();
             self.waiting.push_back(io.id);
         } else {
@@ -190,9 +193,10 @@ impl Protocol for Netcat {
     }
 
     fn on_data(&mut self, conn: &mut Talk, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
-        if let Some((_, output)) = &self.files
-            && output.push(bytes) == Flow::Full
-        {
+        if let Some(dump) = &mut self.dump {
+            dump.heard(bytes);
+        }
+        if self.output.push(bytes) == Flow::Full {
             io.pause();
         }
         self.rearm(conn, io);
@@ -224,7 +228,12 @@ impl Protocol for Netcat {
         // What waits for stdout is not idle.
         if conn.moved == io.count.received + io.count.sent && !io.paused() {
             self.note("nothing moved for too long");
-            return io.abort(Close::TimedOut);
+            // What the kernel holds is still delivered, and our end behind it. A reset, which
+            // may throw away what was delivered already, is for a peer that does not take it.
+            return match io.out.buffer().is_empty() {
+                true => io.abort(Close::Finished),
+                false => io.abort(Close::TimedOut),
+            };
         }
         self.rearm(conn, io);
     }
@@ -245,6 +254,10 @@ impl Protocol for Netcat {
             }
             Close::Dial(kind) => {
                 let text = format!("cannot connect to {peer}: {why}{}", advice(kind));
+                self.outcome = Err(Fail::failed(text));
+            }
+            Close::TimedOut if !self.keep => {
+                let text = format!("{peer} took nothing for too long; what was under way is lost");
                 self.outcome = Err(Fail::failed(text));
             }
             Close::Reset if self.keep => self.note(&format!("reset by {peer}")),

@@ -5,24 +5,28 @@
 use crate::common::{self, Fail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::Address;
+use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 const USAGE: &str = "\
 loopwork nc [OPTIONS] HOST PORT
        loopwork nc -l [OPTIONS] [HOST] PORT
-       loopwork nc [-l] -U [OPTIONS] PATH";
+       loopwork nc [-l] -U [OPTIONS] PATH
+       loopwork nc -z [OPTIONS] HOST PORT[-PORT]";
 
 const EXAMPLES: &str = "\
 Examples:
   loopwork nc example.org 80           talk to a server
   loopwork nc -l 9000 > file           receive a file ...
   loopwork nc 127.0.0.1 9000 < file    ... that is sent so
-  loopwork nc -zv 127.0.0.1 22         is there anybody?
+  loopwork nc -zv 127.0.0.1 20-25      is there anybody?
   echo hi | loopwork nc -u -w 1 127.0.0.1 7000
 
-The end of stdin ends our side (what others call -N), and receiving goes on until the peer ends
-too. Datagrams have no end: with -u say -w, or ^C. A listener says on stderr where it listens.
+The end of stdin ends our side (what others do only with -N), and receiving goes on until the
+peer ends too. The end of the peer's side ends nothing of ours. Datagrams have no end: with -u say
+-w, or ^C. A listener says on stderr where it listens.
 ";
 
 fn flag(name: &'static str, short: char, help: &'static str) -> Arg {
@@ -46,6 +50,8 @@ pub(super) fn command() -> Command {
         .arg(flag("udp", 'u', "Datagrams instead of a stream"))
         .arg(flag("unix", 'U', "A Unix stream socket instead of TCP"))
         .arg(flag("zero", 'z', "Only see whether someone listens"))
+        .arg(flag("shutdown", 'N', "End our side when stdin ends: so it is here in any case"))
+        .arg(flag("hex", 'x', "Show on stderr what passes: > to the peer, < from it"))
         .arg(flag("verbose", 'v', "Say on stderr what happens"))
         .arg(
             Arg::new("wait")
@@ -60,8 +66,18 @@ pub(super) fn command() -> Command {
 /// Where the peer is, or we listen.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Place {
-    Ip { host: String, port: u16 },
+    Ip { host: String, first: u16, last: u16 },
     Unix(PathBuf),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Ip { host, first, last } if first == last => write!(f, "{host} {first}"),
+            Place::Ip { host, first, last } => write!(f, "{host} {first}-{last}"),
+            Place::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// The arguments, checked.
@@ -72,6 +88,7 @@ pub(super) struct Wanted {
     pub(super) keep: bool,
     pub(super) udp: bool,
     pub(super) scan: bool,
+    pub(super) hex: bool,
     pub(super) verbose: bool,
     pub(super) wait: Option<Duration>,
 }
@@ -86,6 +103,7 @@ impl Wanted {
             keep: matches.get_flag("keep"),
             udp: matches.get_flag("udp"),
             scan: matches.get_flag("zero"),
+            hex: matches.get_flag("hex"),
             verbose: matches.get_flag("verbose"),
             wait: common::parsed(matches, "wait").filter(|wait: &Duration| !wait.is_zero()),
         };
@@ -93,6 +111,8 @@ impl Wanted {
             Wanted { keep: true, listen: false, .. } => "-k goes with -l",
             Wanted { scan: true, listen: true, .. } => "-z looks at others: leave -l out",
             Wanted { scan: true, udp: true, .. } => "-z cannot tell with -u: nobody answers",
+            Wanted { scan: true, hex: true, .. } => "-z sends nothing: leave -x out",
+            Wanted { scan: false, place, .. } if place.ports() > 1 => "many ports go with -z",
             Wanted { udp: true, place: Place::Unix(_), .. } => "-U is a stream: leave -u out",
             _ => return Ok(wanted),
         };
@@ -108,21 +128,35 @@ fn place(words: &[&String], listen: bool, unix: bool) -> Result<Place, Fail> {
         [host, port] => (host.as_str(), *port),
         _ => return Err(Fail::usage("a HOST and a PORT are needed: loopwork nc HOST PORT")),
     };
-    let wrong = |_| Fail::usage(format!("{port:?} is no port: a number up to 65535 is needed"));
-    Ok(Place::Ip { host: host.to_string(), port: port.parse().map_err(wrong)? })
+    let wrong = || Fail::usage(format!("{port:?} is no port: a number up to 65535 is needed"));
+    let (first, last) = port.split_once('-').unwrap_or((port, port));
+    let (Ok(first), Ok(last)) = (first.parse::<u16>(), last.parse()) else { return Err(wrong()) };
+    if first > last {
+        return Err(Fail::usage(format!("{port:?}: the lower port comes first")));
+    }
+    Ok(Place::Ip { host: host.to_string(), first, last })
 }
 
 impl Place {
-    /// The addresses to try, in order; one at least.
+    /// How many ports it has; a path counts as one.
+    pub(super) fn ports(&self) -> usize {
+        match self {
+            Place::Ip { first, last, .. } => usize::from(last - first) + 1,
+            Place::Unix(_) => 1,
+        }
+    }
+
+    /// The addresses to try, in order, port by port; one at least.
     pub(super) fn addresses(&self) -> Result<Vec<Address>, Fail> {
         match self {
             Place::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
-            Place::Ip { host, port } => {
-                let list = loopwork::resolve(host, *port).map_err(|error| {
+            Place::Ip { host, first, last } => {
+                let list = loopwork::resolve(host, *first).map_err(|error| {
                     let why = common::reason(&error);
                     Fail::failed(format!("cannot find {host}: {why}; check the name"))
                 })?;
-                Ok(list.into_iter().map(Address::Ip).collect())
+                let at = |port| list.iter().map(move |at| SocketAddr::new(at.ip(), port));
+                Ok((*first..=*last).flat_map(at).map(Address::Ip).collect())
             }
         }
     }
@@ -139,7 +173,7 @@ mod tests {
 
     #[test]
     fn places() {
-        let ip = |host: &str, port| Place::Ip { host: host.into(), port };
+        let ip = |host: &str, port| Place::Ip { host: host.into(), first: port, last: port };
         assert_eq!(of("example.org 80").unwrap().place, ip("example.org", 80));
         assert_eq!(of("-l 80").unwrap().place, ip("127.0.0.1", 80));
         assert_eq!(of("-l ::1 80").unwrap().place, ip("::1", 80));
@@ -148,8 +182,30 @@ mod tests {
     }
 
     #[test]
+    fn ranges_of_ports() {
+        let place = of("-z 127.0.0.1 20-25").unwrap().place;
+        assert_eq!((place.ports(), place.to_string().as_str()), (6, "127.0.0.1 20-25"));
+        let ports: Vec<_> =
+            place.addresses().unwrap().iter().map(|at| at.ip().unwrap().port()).collect();
+        assert_eq!(ports, [20, 21, 22, 23, 24, 25]);
+        assert_eq!(of("-z h 65535-65535").unwrap().place.ports(), 1);
+        assert_eq!(of("-z h 0-65535").unwrap().place.ports(), 65536);
+        for line in ["-z h 25-20", "-z h 1-70000", "-z h 1-", "-z h a-b", "h 1-2", "-l 1-2"] {
+            assert_eq!(of(line).map_err(|fail| fail.code), Err(2), "{line}");
+        }
+    }
+
+    #[test]
+    fn n_is_what_is_done_anyhow() {
+        assert_eq!(of("-N h 1").unwrap(), of("h 1").unwrap());
+        assert_eq!(of("-Nl 1").unwrap(), of("-l 1").unwrap());
+    }
+
+    #[test]
     fn what_cannot_go_together_is_wrong_usage() {
-        for line in ["80", "h 70000", "h x", "-k h 1", "-zl 1", "-zu h 1", "-uU /x", "-U a b"] {
+        for line in
+            ["80", "h 70000", "h x", "-k h 1", "-zl 1", "-zu h 1", "-uU /x", "-U a b", "-zx h 1"]
+        {
             assert_eq!(of(line).map_err(|fail| fail.code), Err(2), "{line}");
         }
     }

@@ -6,6 +6,7 @@
 //! * What stdout has no room for is lost, as datagrams are; nothing is kept without a bound.
 
 use super::arguments::{Place, Wanted};
+use super::dump::Dump;
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::{Input, Output};
 use loopwork::udp::{self, Io, Protocol, Sent};
@@ -34,6 +35,7 @@ pub(super) fn run(wanted: &Wanted) -> Outcome {
         input,
         output: output.clone(),
         peer: None,
+        dump: wanted.hex.then(Dump::default),
         keep: wanted.keep,
         verbose: wanted.verbose,
         idle: wanted.wait,
@@ -71,6 +73,8 @@ struct Netcat {
     input: Input,
     output: Output,
     peer: Option<SocketAddr>,
+    /// Shows what passes, if it is to be seen.
+    dump: Option<Dump>,
     keep: bool,
     verbose: bool,
     idle: Option<Duration>,
@@ -87,6 +91,9 @@ impl Netcat {
         while io.queued_bytes() < QUEUE
             && let Some(bytes) = self.input.take()
         {
+            if let Some(dump) = &mut self.dump {
+                dump.sent(&bytes);
+            }
             if io.send(peer, &bytes) == Sent::Dropped && self.verbose {
                 talk("a datagram was dropped: too many wait");
             }
@@ -120,6 +127,9 @@ impl Protocol for Netcat {
         }
         if self.peer != Some(from) {
             return;
+        }
+        if let Some(dump) = &mut self.dump {
+            dump.heard(bytes);
         }
         if self.output.flow() == Flow::Open {
             let _ = self.output.push(bytes);

@@ -8,6 +8,7 @@ mod get;
 mod harness;
 mod help;
 mod nc;
+mod nc_matrix;
 mod serve;
 mod signals;
 mod sim;

@@ -212,15 +212,63 @@ fn a_scan_says_who_listens() {
 fn w_ends_what_is_idle_and_only_that() {
     let (listener, port) = listener();
     let began = Instant::now();
-    let nc = start(&["nc", "-w", "0.4", "127.0.0.1", &port]);
+    let nc = start(&["nc", "-w", "1.5", "127.0.0.1", &port]);
     let mut peer = accept(&listener);
     for _ in 0..6 {
-        std::thread::sleep(Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(300));
         peer.write_all(b"x").unwrap();
     }
     let ended = nc.ended();
     assert_eq!((ended.code, ended.text().as_str()), (Some(0), "xxxxxx"));
-    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(3200), "{:?}", began.elapsed());
+    assert_eq!(rest(&mut peer), b"", "an end, and no reset");
+}
+
+#[test]
+fn w_with_a_peer_that_takes_nothing_is_a_failure() {
+    let (listener, port) = listener();
+    let mut nc = start(&["nc", "-w", "1", "127.0.0.1", &port]);
+    let _peer = accept(&listener);
+    nc.feed(noise(64 * MIB, 18), true);
+    nc.ended().failed(1, "took nothing for too long");
+}
+
+#[test]
+fn a_scan_of_many_ports_says_which_are_open() {
+    // An address of its own: neighbouring ports of 127.0.0.1 may be those of other tests.
+    let host = "127.83.0.1";
+    let first = TcpListener::bind((host, 0)).unwrap();
+    let low = first.local_addr().unwrap().port();
+    let (from, to) = (low.saturating_sub(2), low.saturating_add(2));
+    let ports = format!("{from}-{to}");
+    let ended = run(&["nc", "-zv", host, &ports], b"");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.err.lines().count(), usize::from(to - from) + 1, "{ended:?}");
+    assert!(ended.err.contains(&format!("open: {host}:{low}\n")), "{ended:?}");
+    first.set_nonblocking(true).unwrap();
+    let (mut stream, _) = first.accept().unwrap();
+    stream.set_nonblocking(false).unwrap();
+    assert_eq!(rest(&mut stream), b"", "a scan says nothing, and ends in order");
+    run(&["nc", "-z", host, "1-3"], b"").failed(1, "nobody listens at 127.83.0.1 1-3");
+    run(&["nc", host, "1-3"], b"").failed(2, "-z");
+}
+
+#[test]
+fn x_shows_what_passes_and_changes_nothing() {
+    let (listener, port) = listener();
+    let mut nc = start(&["nc", "-x", "127.0.0.1", &port]);
+    let mut peer = accept(&listener);
+    nc.feed(b"ping\n".to_vec(), true);
+    assert_eq!(rest(&mut peer), b"ping\n");
+    peer.write_all(b"pong\n").unwrap();
+    drop(peer);
+    let ended = nc.ended();
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "pong\n"));
+    let lines: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(lines.len(), 2, "{ended:?}");
+    assert!(lines[0].starts_with("> 00000000  70 69 6e 67 0a "), "{ended:?}");
+    assert!(lines[1].starts_with("< 00000000  70 6f 6e 67 0a "), "{ended:?}");
+    assert!(lines[0].ends_with("|ping.|") && lines[1].ends_with("|pong.|"), "{ended:?}");
 }
 
 #[test]
