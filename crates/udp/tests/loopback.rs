@@ -27,7 +27,7 @@ fn dead() -> SocketAddr {
 }
 
 #[test]
-fn echoes_every_size() {
+fn hostile_26_every_size_is_echoed_the_empty_one_too() {
     let mut lp = new_loop();
     let (h, at) = udp::bind(&mut lp, local(), echo()).unwrap();
     assert_eq!(notes(&mut lp, h).opened, [at]);
@@ -62,7 +62,7 @@ fn echoes_over_ipv6() {
 }
 
 #[test]
-fn what_is_longer_than_the_room_is_cut_and_says_so() {
+fn hostile_26_what_is_longer_than_the_room_is_cut_and_says_so() {
     let mut lp = new_loop();
     let options = Options { max_datagram: 4, ..Options::default() };
     let how = BindOptions::default();
@@ -77,7 +77,7 @@ fn what_is_longer_than_the_room_is_cut_and_says_so() {
 }
 
 #[test]
-fn too_large_is_told_and_the_others_go() {
+fn hostile_26_too_large_is_told_and_the_others_go() {
     let mut lp = new_loop();
     let (h, _) = udp::bind(&mut lp, local(), Notes::default()).unwrap();
     let other = peer();
@@ -116,7 +116,7 @@ fn parts_leave_as_one_datagram() {
 }
 
 #[test]
-fn refused_is_told_and_the_socket_lives_on() {
+fn hostile_27_refused_is_told_and_the_socket_lives_on() {
     let mut lp = new_loop();
     let (h, at) = udp::bind(&mut lp, local(), Notes::default()).unwrap();
     let to = dead();
