@@ -8,7 +8,7 @@
 
 use crate::connection::{Bufs, Link, Work};
 use crate::race::{DialAny, Race};
-use crate::{BlockList, Close, Protocol};
+use crate::{BlockList, Close, Protocol, Refusal};
 use loopwork_reactor::{
     Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
     StreamOption, Streams, TimerKey, Trace,
@@ -53,10 +53,15 @@ type Spare = Vec<Box<Bufs>>;
 pub struct Host<P: Protocol> {
     /// What all its connections share.
     pub protocol: P,
-    /// Peers that are reset before `on_accept` would see them.
+    /// Peers that are reset before `on_accept` would see them; [`Protocol::on_drop`] is told.
     pub block_inbound: BlockList,
     /// Addresses that are not dialed: [`Close::Blocked`].
     pub block_outbound: BlockList,
+    /// So many connections at most, of all listeners and dials of this host together, since it is
+    /// the host's memory and the process's descriptors that they take: whoever connects beyond it
+    /// is reset, and [`Protocol::on_drop`] told; dials go on. May change at any time; 0 drops
+    /// everybody. `None`: as many as there are descriptors for.
+    pub max_connections: Option<usize>,
     pub(crate) seats: Slab<Seat<P::Conn>>,
     /// Of seats whose dial has several addresses, by their slots, while it is on.
     pub(crate) races: BTreeMap<u32, Race>,
@@ -103,6 +108,7 @@ impl<P: Protocol> Host<P> {
             protocol,
             block_inbound,
             block_outbound,
+            max_connections: None,
             seats,
             races: BTreeMap::new(),
             listeners,
@@ -222,8 +228,11 @@ impl<P: Protocol> Host<P> {
 
     fn welcome<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, fd: Fd, peer: &Address) {
         if peer.ip().is_some_and(|at| self.block_inbound.check(at.ip())) {
-            // Nothing of it stays, in the kernel neither.
-            return cx.world.reset(fd);
+            return self.turn_away(cx, fd, peer, Refusal::Blocked);
+        }
+        let count = self.seats.len();
+        if self.max_connections.is_some_and(|max| count >= max) {
+            return self.turn_away(cx, fd, peer, Refusal::Full(count));
         }
         let Some(conn) = self.protocol.on_accept(cx.env, id, peer) else {
             return cx.world.close(fd);
@@ -231,6 +240,14 @@ impl<P: Protocol> Host<P> {
         self.seat(cx.env, id, fd, conn, false);
         cx.env.note(id, Trace::Open);
         self.visit(cx, id, |w, cx| w.call(cx.env, |p, c, io| p.on_open(c, io)));
+    }
+
+    /// By a reset: it leaves no state in the kernel, where a flood would find a minute of it for
+    /// each, and no peer takes it for an empty answer.
+    #[cold]
+    fn turn_away<W: Streams>(&mut self, cx: &mut Cx<'_, W>, fd: Fd, peer: &Address, why: Refusal) {
+        cx.world.reset(fd);
+        self.protocol.on_drop(cx.env, peer, why);
     }
 
     /// Without descriptors or memory the edge is gone and the connections still wait: a timer

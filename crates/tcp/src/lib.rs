@@ -90,6 +90,16 @@ impl std::fmt::Display for Close {
     }
 }
 
+/// Why a peer was turned away before [`Protocol::on_accept`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The host has this many connections, and may have no more ([`Host::max_connections`]).
+    Full(usize),
+    /// Its address is in the host's block list ([`Host::block_inbound`]).
+    Blocked,
+}
+
 /// What a write says of the output behind it.
 #[must_use = "Full means: write no more until on_drain"]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,9 +116,10 @@ pub enum Flow {
 /// connection's own state, inline in the host's slab.
 ///
 /// The events of Node's `net`: `connection` is [`on_accept`](Self::on_accept) and
-/// [`on_open`](Self::on_open), `connect` is `on_open`, `data` [`on_data`](Self::on_data), `end`
-/// [`on_end`](Self::on_end), `drain` [`on_drain`](Self::on_drain), `timeout`
-/// [`on_timeout`](Self::on_timeout), `error` and `close` [`on_close`](Self::on_close).
+/// [`on_open`](Self::on_open), `drop` [`on_drop`](Self::on_drop), `connect` is `on_open`, `data`
+/// [`on_data`](Self::on_data), `end` [`on_end`](Self::on_end), `drain`
+/// [`on_drain`](Self::on_drain), `timeout` [`on_timeout`](Self::on_timeout), `error` and `close`
+/// [`on_close`](Self::on_close).
 pub trait Protocol: 'static {
     /// The state of one connection.
     type Conn: 'static;
@@ -118,6 +129,9 @@ pub trait Protocol: 'static {
     fn on_accept(&mut self, _env: &mut Env, _id: Id, _peer: &Address) -> Option<Self::Conn> {
         None
     }
+
+    /// Someone connected to a listener of this host, and was turned away.
+    fn on_drop(&mut self, _env: &mut Env, _peer: &Address, _why: Refusal) {}
 
     /// The connection stands, whoever began it.
     fn on_open(&mut self, _conn: &mut Self::Conn, _io: &mut Io<'_>) {}

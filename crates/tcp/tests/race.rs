@@ -256,6 +256,8 @@ fn blocked_peers_are_reset_before_anyone_sees_them() {
     assert_eq!(closed[1].2, Close::Finished);
     turn_until(&mut lp, |lp| lp.get(host).is_empty());
     assert_eq!(lp.get(host).protocol.given, 1, "the other was not seen");
+    let dropped = &lp.get(host).protocol.dropped;
+    assert!(matches!(dropped[..], [(_, loopwork_tcp::Refusal::Blocked)]), "{dropped:?}");
     // Unblocked again, it is served.
     lp.get(host).block_inbound.clear();
     lp.get(host).block_inbound.add("127.0.0.1".parse().unwrap());

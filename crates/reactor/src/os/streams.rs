@@ -2,7 +2,7 @@
 //!
 //! Rules of this file: those of the folder.
 
-use super::{BOTH, Entry, Kind, Os, address, domain, raw, retry, token, wrong_kind};
+use super::{BOTH, Entry, INPUT, Kind, Os, address, domain, raw, retry, token, wrong_kind};
 use crate::id::{Fd, Id};
 use crate::streams::{Address, ConnectOptions, ListenOptions, StreamOption, Streams};
 use crate::world::World;
@@ -131,18 +131,12 @@ impl Streams for Os {
         match self.kind(listener)? {
             Kind::TcpListener(l) => {
                 let (stream, peer) = retry(|| l.accept()).map_err(accept_error)?;
-                Ok((
-                    self.seat(stream, id, Interest::READABLE, Kind::tcp(false))?,
-                    Address::Ip(peer),
-                ))
+                Ok((self.seat(stream, id, INPUT, Kind::tcp(false))?, Address::Ip(peer)))
             }
             Kind::UnixListener(l) => {
                 let (stream, peer) = retry(|| l.0.accept()).map_err(accept_error)?;
                 let path = peer.as_pathname().map(PathBuf::from).unwrap_or_default();
-                Ok((
-                    self.seat(stream, id, Interest::READABLE, Kind::unix(false))?,
-                    Address::Unix(path),
-                ))
+                Ok((self.seat(stream, id, INPUT, Kind::unix(false))?, Address::Unix(path)))
             }
             _ => Err(wrong_kind()),
         }

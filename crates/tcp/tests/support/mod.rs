@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use loopwork_reactor::{Address, Env, Fd, Handle, Id, Loop, Os, Ready, Streams, World};
-use loopwork_tcp::{Close, Host, Io, Protocol, add, listen_at, unlisten};
+use loopwork_tcp::{Close, Host, Io, Protocol, Refusal, add, listen_at, unlisten};
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -49,6 +49,7 @@ pub(crate) struct Play {
     pub(crate) ids: Vec<Id>,
     pub(crate) peers: Vec<Address>,
     pub(crate) accept_errors: Vec<io::ErrorKind>,
+    pub(crate) dropped: Vec<(Address, Refusal)>,
     pub(crate) refuse: bool,
     pub(crate) given: usize,
 }
@@ -118,6 +119,9 @@ impl Protocol for Play {
         self.closed.push((seat.n, why));
         self.seats.push(seat);
     }
+    fn on_drop(&mut self, _: &mut Env, peer: &Address, why: Refusal) {
+        self.dropped.push((peer.clone(), why));
+    }
     fn on_accept_error(&mut self, _: &mut Env, error: &io::Error) {
         self.accept_errors.push(error.kind());
     }
@@ -162,6 +166,7 @@ pub(crate) fn more<W: Streams>(
         ids: Vec::new(),
         peers: Vec::new(),
         accept_errors: Vec::new(),
+        dropped: Vec::new(),
         refuse: false,
         given: 0,
     })
