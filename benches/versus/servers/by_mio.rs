@@ -1,7 +1,7 @@
 //! What a careful user of mio writes: edge-triggered, a short read means dry, and who cannot be
 //! written to is not read.
 
-use super::{BUFFER, Service};
+use super::{Buffer, Service};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -22,7 +22,7 @@ pub(super) fn run(service: Service) -> io::Result<()> {
     println!("{}", listener.local_addr()?.port());
     poll.registry().register(&mut listener, Token(0), Interest::READABLE)?;
     let (mut seats, mut next) = (HashMap::new(), 1);
-    let (mut events, mut buffer) = (Events::with_capacity(1024), vec![0; BUFFER]);
+    let (mut events, mut buffer) = (Events::with_capacity(1024), Buffer::new());
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
@@ -38,8 +38,8 @@ pub(super) fn run(service: Service) -> io::Result<()> {
             }
             let Some(seat) = seats.get_mut(&token) else { continue };
             let open = match service {
-                Service::Sink => seat.sink(event, &mut buffer),
-                _ => seat.echo(event, poll.registry(), &mut buffer),
+                Service::Sink => seat.sink(event, buffer.get()),
+                _ => seat.echo(event, poll.registry(), buffer.get()),
             };
             if !open.unwrap_or(false) {
                 seats.remove(&token);

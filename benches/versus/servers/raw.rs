@@ -1,7 +1,7 @@
 //! The least that a server can do, as one writes it in C: level-triggered epoll, one buffer, and
 //! state only for who does not read.
 
-use super::{BUFFER, Service};
+use super::{Buffer, Service};
 use crate::sys;
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ const LISTENER: u64 = u64::MAX;
 
 struct Raw {
     epoll: RawFd,
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// What could not be written; who is here is watched for writing, and not for reading.
     pending: HashMap<RawFd, Vec<u8>>,
     /// Bytes that a sink got, by descriptor.
@@ -25,8 +25,7 @@ pub(super) fn run(service: Service) -> io::Result<()> {
     println!("{}", listener.local_addr()?.port());
     let epoll = sys::epoll_create()?;
     sys::epoll_add(epoll, listener.as_raw_fd(), LISTENER)?;
-    let mut raw =
-        Raw { epoll, buffer: vec![0; BUFFER], pending: HashMap::new(), totals: Vec::new() };
+    let mut raw = Raw { epoll, buffer: Buffer::new(), pending: HashMap::new(), totals: Vec::new() };
     let mut events = [sys::NO_EVENT; 1024];
     loop {
         let n = sys::epoll_wait(epoll, &mut events, -1)?;
@@ -54,12 +53,13 @@ pub(super) fn run(service: Service) -> io::Result<()> {
 impl Raw {
     /// Sends back what is there; whether the connection goes on.
     fn echo(&mut self, fd: RawFd) -> bool {
-        let n = match sys::read(fd, &mut self.buffer) {
+        let buffer = self.buffer.get();
+        let n = match sys::read(fd, buffer) {
             Ok(0) => return false,
             Ok(n) => n,
             Err(e) => return e.kind() == ErrorKind::WouldBlock,
         };
-        match sys::write(fd, &self.buffer[..n]) {
+        match sys::write(fd, &buffer[..n]) {
             Ok(sent) if sent == n => true,
             Ok(sent) => self.keep(fd, sent, n),
             Err(e) if e.kind() == ErrorKind::WouldBlock => self.keep(fd, 0, n),
@@ -69,7 +69,7 @@ impl Raw {
 
     #[cold]
     fn keep(&mut self, fd: RawFd, sent: usize, n: usize) -> bool {
-        self.pending.insert(fd, self.buffer[sent..n].to_vec());
+        self.pending.insert(fd, self.buffer.get()[sent..n].to_vec());
         sys::epoll_set(self.epoll, fd, sys::OUT, fd as u64).is_ok()
     }
 
@@ -92,7 +92,7 @@ impl Raw {
         if self.totals.len() <= at {
             self.totals.resize(at + 1, 0);
         }
-        match sys::read(fd, &mut self.buffer) {
+        match sys::read(fd, self.buffer.get()) {
             Ok(0) => {
                 let total = std::mem::take(&mut self.totals[at]);
                 // Eight bytes fit into any socket.
