@@ -5,7 +5,8 @@
 //! beneath them. What every program needs stands at the root.
 //!
 //! Rules of this crate:
-//! * It adds nothing to the layers but names; [`resolve`] is the one function of its own.
+//! * It adds nothing to the layers but names, and what names of hosts have to do with them:
+//!   [`resolve`], [`lookup`], [`connect_name`], [`listen_name`].
 //! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
 //!
 //! A whole TCP echo server:
@@ -42,7 +43,7 @@ pub use loopwork_tcp as tcp;
 pub use loopwork_udp as udp;
 pub use loopwork_ws as ws;
 
-pub use name::resolve;
+pub use name::{connect_name, listen_name, lookup, resolve};
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};
 

@@ -1,9 +1,21 @@
-//! From a name to addresses, by the system's resolver.
+//! From names to addresses, by the system's resolver, and from names to connections.
 //!
-//! Rule: it blocks. Ask before the loop runs, or on another thread.
+//! Rules of this file:
+//! * [`resolve`] and [`listen_name`] block: they are for the time before the loop runs.
+//! * The others look up where it may block ([`Env::blocking`]), and go on in the loop. An address
+//!   that is written out as such is asked of nobody.
 
+use crate::reactor::ListenOptions;
+use crate::tcp::{self, Family, Host, Protocol};
+use crate::{Env, Handle, Loop};
+use loopwork_reactor::Streams;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+/// The host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host)
+}
 
 /// The addresses of a host, in the order in which the system would have them tried, without
 /// repetition. An IP address, in brackets or not, is itself and asks nobody.
@@ -19,7 +31,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 /// # std::io::Result::Ok(())
 /// ```
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    let bare = bare(host);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
@@ -33,6 +45,99 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         true => Err(io::Error::new(ErrorKind::NotFound, "the name has no address")),
         false => Ok(list),
     }
+}
+
+/// As [`resolve`], without blocking the loop: `then` is called in a later phase or turn.
+///
+/// `ResourceBusy`: [as many jobs](crate::reactor::blocking::JOBS) as may wait do so already.
+///
+/// ```
+/// use loopwork::{Loop, Os, lookup};
+/// let mut lp = Loop::new(Os::new()?);
+/// lookup(&mut lp.env, "localhost", 80, |_, found| {
+///     assert!(found.unwrap().iter().all(|at| at.ip().is_loopback()));
+/// });
+/// lp.run()?;
+/// # std::io::Result::Ok(())
+/// ```
+pub fn lookup(
+    env: &mut Env,
+    host: &str,
+    port: u16,
+    then: impl FnOnce(&mut Env, io::Result<Vec<SocketAddr>>) + 'static,
+) {
+    if let Ok(ip) = bare(host).parse::<IpAddr>() {
+        return env.defer(move |env| then(env, Ok(vec![SocketAddr::new(ip, port)])));
+    }
+    if !env.may_block() {
+        return env.defer(move |env| then(env, Err(ErrorKind::ResourceBusy.into())));
+    }
+    let host = host.to_string();
+    let asked = env.blocking(
+        move || resolve(&host, port),
+        move |env, found| {
+            // Neither should be: a resolver panics, or no thread begins.
+            then(env, found.unwrap_or_else(|_| Err(ErrorKind::Other.into())));
+        },
+    );
+    debug_assert!(asked.is_ok(), "there was room");
+}
+
+/// Connects to a host by its name: [looks it up](lookup), and dials [what it finds](tcp::prefer)
+/// of the wanted family by RFC 8305 ([`tcp::dial_any`]). `on_open` when a connection stands,
+/// `on_close` with [`Close::Dial`](crate::Close::Dial) when none does: with `NotFound` also when
+/// the name is unknown, or has no address of the family.
+///
+/// Node's `net.connect` with `family`, and `autoSelectFamily` on. A resolver of one's own gives
+/// its addresses to [`tcp::dial_any`] itself.
+pub fn connect_name<P: Protocol>(
+    env: &mut Env,
+    handle: Handle<Host<P>>,
+    host: &str,
+    port: u16,
+    family: Family,
+    conn: P::Conn,
+) {
+    lookup(env, host, port, move |env, found| {
+        match found.map(|list| tcp::prefer(list, family)) {
+            Ok(list) if !list.is_empty() => tcp::dial_any(env, handle, list, conn),
+            Err(e) if e.kind() == ErrorKind::ResourceBusy => {
+                tcp::fail_dial(env, handle, e.kind(), conn);
+            }
+            // The system's resolver has no kinds of errors.
+            Ok(_) | Err(_) => tcp::fail_dial(env, handle, ErrorKind::NotFound, conn),
+        }
+    });
+}
+
+/// Opens a listener at a host by its name, at the first of its addresses that is ours to listen
+/// at; the real address. Without a host (`None`, or an empty one) at all addresses, as Node does:
+/// `::`, which takes IPv4 too, or `0.0.0.0` where there is no IPv6. Blocks as [`resolve`] does.
+///
+/// # Errors
+/// As [`resolve`]; else what the kernel says of the last address.
+pub fn listen_name<W: Streams, P: Protocol>(
+    lp: &mut Loop<W>,
+    handle: Handle<Host<P>>,
+    host: Option<&str>,
+    port: u16,
+    how: &ListenOptions,
+) -> io::Result<SocketAddr> {
+    let list = match host {
+        Some(host) if !host.is_empty() => resolve(host, port)?,
+        _ => {
+            let all: [IpAddr; 2] = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+            all.map(|ip| SocketAddr::new(ip, port)).to_vec()
+        }
+    };
+    let mut error = io::Error::from(ErrorKind::NotFound);
+    for at in list {
+        match tcp::listen_at(lp, handle, &at.into(), how) {
+            Ok(bound) => return Ok(bound.ip().unwrap_or(at)),
+            Err(e) => error = e,
+        }
+    }
+    Err(error)
 }
 
 #[cfg(test)]

@@ -77,6 +77,13 @@ impl Done {
 pub(crate) type Waiting = slab::Slab<Then>;
 
 impl Env {
+    /// Whether [`Env::blocking`] would take one more job: for whoever must not lose what its
+    /// functions would hold.
+    #[must_use]
+    pub fn may_block(&self) -> bool {
+        self.calls.jobs.len() < JOBS
+    }
+
     /// Runs `job` where it may block, and then `then` in a turn of this loop, with what came out.
     /// In a simulated world it runs at once, in this turn. The loop runs on until then. There is
     /// no way to take a job back; `then` may ignore what comes.
@@ -88,7 +95,7 @@ impl Env {
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(&mut Env, Result<T, Failed>) + 'static,
     ) -> Result<(), Full> {
-        if self.calls.jobs.len() >= JOBS {
+        if !self.may_block() {
             return Err(Full);
         }
         let then: Then = Box::new(move |env, answer| {

@@ -7,7 +7,7 @@
 //! * Buffers belong to connections that have something in them; the others share the spare ones.
 
 use crate::connection::{Bufs, Link, Work};
-use crate::race::{DialAny, Race};
+use crate::race::{DialAny, Failed, Race};
 use crate::{BlockList, Close, Protocol, Refusal};
 use loopwork_reactor::{
     Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
@@ -421,6 +421,13 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
         };
         let mail = match mail.downcast::<DialAny<P::Conn>>() {
             Ok(dial) => return self.dial_any(cx, *dial),
+            Err(mail) => mail,
+        };
+        let mail = match mail.downcast::<Failed<P::Conn>>() {
+            Ok(failed) => {
+                let id = self.next_id(cx.env);
+                return self.protocol.on_close(failed.conn, id, cx.env, Close::Dial(failed.why));
+            }
             Err(mail) => mail,
         };
         let mail = match mail.downcast::<Set>() {

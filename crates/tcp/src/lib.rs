@@ -49,7 +49,7 @@ pub use io::{Count, Io, Out, Wishes};
 pub use loopwork_reactor as reactor;
 pub use race::{
     ADDRESSES_MAX, ATTEMPT_DELAY, ATTEMPT_DELAY_MAX, ATTEMPT_DELAY_MIN, DialAny, Family, dial_any,
-    prefer,
+    fail_dial, prefer,
 };
 
 use reactor::{Address, Env, Id};

@@ -71,6 +71,23 @@ impl<C: 'static> DialAny<C> {
     }
 }
 
+/// A dial that failed before there was an address, as when a name has none: `on_close` takes the
+/// state, with [`Close::Dial`].
+pub fn fail_dial<P: Protocol>(
+    env: &mut Env,
+    handle: Handle<Host<P>>,
+    why: ErrorKind,
+    conn: P::Conn,
+) {
+    env.calls.post(handle.driver, Box::new(Failed { why, conn }));
+}
+
+/// What [`fail_dial`] posts.
+pub(crate) struct Failed<C> {
+    pub(crate) why: ErrorKind,
+    pub(crate) conn: C,
+}
+
 /// Which of a name's addresses are wanted, and which first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Family {

@@ -8,8 +8,8 @@ use loopwork_reactor::{
 };
 use loopwork_sim::{Faults, Sim, TraceHash, cargo_test, check as check_seeds};
 use loopwork_tcp::{
-    Close, Dial, DialAny, Host, Io, PRIVATE_RANGES, Protocol, add, addresses, dial, dial_any,
-    listen_at, shutdown, unlisten,
+    Close, Dial, DialAny, Host, Io, PRIVATE_RANGES, Protocol, Refusal, add, addresses, dial,
+    dial_any, listen_at, shutdown, unlisten,
 };
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener};
@@ -256,6 +256,11 @@ fn blocked_peers_are_reset_before_anyone_sees_them() {
     assert_eq!(closed[1].2, Close::Finished);
     turn_until(&mut lp, |lp| lp.get(host).is_empty());
     assert_eq!(lp.get(host).protocol.given, 1, "the other was not seen");
+    let dropped = &lp.get(host).protocol.dropped;
+    assert_eq!(dropped.len(), 1);
+    let (peer_was, why) = &dropped[0];
+    let ip = peer_was.ip().unwrap().ip().to_canonical();
+    assert_eq!((ip.to_string().as_str(), *why), ("127.0.0.9", Refusal::Blocked));
     let dropped = &lp.get(host).protocol.dropped;
     assert!(matches!(dropped[..], [(_, loopwork_tcp::Refusal::Blocked)]), "{dropped:?}");
     // Unblocked again, it is served.
