@@ -8,6 +8,7 @@
 use crate::common::{self, Fail, Outcome};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use loopwork::Id;
+use loopwork::reactor::planted::{Planted, plant};
 use loopwork::reactor::{Instant, Trace, Tracer};
 use loopwork_scenarios::{self as scenarios, run_twice, shrink};
 use loopwork_scenarios::{Failure, Plan, Run, Scenario, parse_faults, quiet};
@@ -63,8 +64,9 @@ pub(crate) fn command() -> Command {
         .arg(number(
             "faults",
             "WORLD",
-            "none, rough or hostile, and NAME=RATE behind a comma: parts of a million, or N%. \
-             Unless told even seeds are rough and odd ones hostile",
+            "none, rough or hostile; with :NAME+NAME of its faults these alone; behind a comma \
+             NAME=RATE, parts of a million or N%. Unless told even seeds are rough, odd ones \
+             hostile",
         ))
         .arg(number("connections", "N", "Of clients").value_parser(count()))
         .arg(
@@ -74,6 +76,11 @@ pub(crate) fn command() -> Command {
         .arg(
             number("jobs", "N", "Threads, a world each; as many as there are processors")
                 .value_parser(value_parser!(u16).range(1..=1024)),
+        )
+        .arg(
+            number("plant", "BUG", "A bug that the loop shall have")
+                .value_parser(Planted::ALL.map(Planted::name))
+                .hide(true),
         )
         .arg(
             Arg::new("trace")
@@ -90,6 +97,7 @@ struct Work {
     world: Option<(loopwork::sim::Faults, &'static str)>,
     connections: Option<u32>,
     bytes: Option<u32>,
+    bug: Option<Planted>,
 }
 
 impl Work {
@@ -104,7 +112,13 @@ impl Work {
         let world = world.map_err(|why| Fail::usage(format!("--faults {why}")))?;
         let connections = common::parsed(matches, "connections");
         let bytes = common::parsed(matches, "bytes");
-        Ok(Work { scenarios, seeds, world, connections, bytes })
+        let bug = common::text(matches, "plant");
+        let bug = bug.and_then(|name| Planted::ALL.into_iter().find(|bug| bug.name() == name));
+        if bug.is_some() && !plant(None) {
+            let how = "cargo run --release --features planted -- sim";
+            return Err(Fail::usage(format!("this build has no planted bugs; {how}")));
+        }
+        Ok(Work { scenarios, seeds, world, connections, bytes, bug })
     }
 
     fn len(&self) -> u64 {
@@ -121,6 +135,7 @@ impl Work {
         }
         plan.connections = self.connections.unwrap_or(plan.connections);
         plan.bytes = self.bytes.unwrap_or(plan.bytes);
+        plan.bug = self.bug;
         plan
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::blocking::Waiting;
 use crate::id::{Id, Instant};
+use crate::planted::{Planted, planted};
 use crate::timers::{TimerKey, Timers};
 use crate::trace::{Trace, Tracer};
 use chacha20::ChaCha12Rng;
@@ -245,7 +246,7 @@ impl Calls {
     pub(crate) fn next_wake(&mut self) -> Option<Id> {
         let id = self.wakes.pop_front()?;
         let mark = self.woken.get_mut(id.driver as usize).and_then(|m| m.get_mut(id.slot as usize));
-        if let Some(mark) = mark.filter(|m| **m == id.birth) {
+        if let Some(mark) = mark.filter(|m| **m == id.birth && !planted(Planted::LostWake)) {
             *mark = 0;
         }
         Some(id)

@@ -13,6 +13,8 @@ mod mail;
 mod metrics;
 mod mmsg;
 mod os;
+#[doc(hidden)]
+pub mod planted;
 pub mod signal;
 mod streams;
 mod timers;

@@ -109,7 +109,8 @@ impl Ledger {
     /// # Panics
     /// When one is not.
     pub fn closed(&self) {
-        assert_eq!(self.ended.len() as u64, self.given, "one on_close for each state");
+        let (ended, given) = (self.ended.len() as u64, self.given);
+        assert!(ended == given, "{given} states were given, and {ended} are closed");
         assert!(self.due.is_empty(), "who is closed waits for nothing");
     }
 }
@@ -168,8 +169,8 @@ impl<P: Protocol> Watched<P> {
         what: &str,
         f: impl FnOnce(&mut P, &mut P::Conn, &mut Io<'_>) -> R,
     ) -> R {
-        assert_eq!(seen.id, Some(io.id), "{what}: one connection, one id");
-        assert_eq!(seen.open, what != "on_open", "{what}: on_open comes first, and once");
+        assert!(seen.id == Some(io.id), "{what}: one connection, one id");
+        assert!(seen.open == (what != "on_open"), "{what}: on_open comes first, and once");
         assert!(io.wish.aborting().is_none(), "{what}: nothing comes behind an abort");
         let before = io.out.buffer().len();
         let (was_ending, was_paused) = (io.ending(), io.paused());
@@ -215,7 +216,7 @@ impl<P: Protocol> Protocol for Watched<P> {
     }
 
     fn on_open(&mut self, seen: &mut Self::Conn, io: &mut Io<'_>) {
-        assert_eq!(*seen.id.get_or_insert(io.id), io.id);
+        seen.id.get_or_insert(io.id);
         assert!(self.book.borrow_mut().births.insert(io.id), "{} was there before", io.id);
         self.call(seen, io, "on_open", |p, c, io| p.on_open(c, io));
         seen.open = true;

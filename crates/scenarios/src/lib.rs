@@ -26,6 +26,7 @@ pub use shrink::shrink;
 pub use stage::{Run, TURNS};
 
 use loopwork::reactor::Tracer;
+use loopwork::reactor::planted::plant;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -63,7 +64,13 @@ pub fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Result<Run, Failure>
         Scenario::Ws => ws::run,
         Scenario::Udp => udp::run,
     };
-    catch_unwind(AssertUnwindSafe(|| scenario(plan, tracer))).map_err(|panic| {
+    if !plant(plan.bug) && plan.bug.is_some() {
+        let why = "this build has no planted bugs".to_owned();
+        return Err(Failure { kind: why.clone(), why });
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| scenario(plan, tracer)));
+    plant(None);
+    outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
         let kind = text.chars().filter(|c| !c.is_ascii_digit()).collect();

@@ -3,6 +3,7 @@
 //! Rules of this file:
 //! * A plan and the command that [`Plan::command`] prints for it give the same run.
 
+use loopwork::reactor::planted::Planted;
 use loopwork::sim::{ALWAYS, Faults, Rate};
 use std::fmt::Write;
 
@@ -62,6 +63,8 @@ pub struct Plan {
     pub connections: u32,
     /// Bytes that one of them sends at most.
     pub bytes: u32,
+    /// A bug that the loop shall have; of builds with the feature `planted`.
+    pub bug: Option<Planted>,
 }
 
 impl Plan {
@@ -69,7 +72,8 @@ impl Plan {
     #[must_use]
     pub fn new(scenario: Scenario, seed: u64, preset: &'static str) -> Plan {
         let faults = faults(preset).unwrap_or_default();
-        Plan { scenario, seed, faults, preset, connections: CONNECTIONS, bytes: BYTES }
+        let (connections, bytes, bug) = (CONNECTIONS, BYTES, None);
+        Plan { scenario, seed, faults, preset, connections, bytes, bug }
     }
 
     /// The arguments of `loopwork sim` that run exactly this.
@@ -79,8 +83,16 @@ impl Plan {
         let _ = write!(text, " --seed {} --faults {}", self.seed, self.preset);
         let mut preset = faults(self.preset).unwrap_or_default();
         let mut ours = self.faults.clone();
-        for ((name, ours), (_, preset)) in ours.rates().into_iter().zip(preset.rates()) {
-            if *ours != *preset {
+        let pairs = ours.rates().into_iter().zip(preset.rates());
+        let pairs = Vec::from_iter(pairs.map(|((name, ours), (_, preset))| (name, *ours, *preset)));
+        let off = pairs.iter().any(|(_, ours, preset)| *ours == 0 && *preset > 0);
+        if off {
+            let kept = pairs.iter().filter(|(_, ours, preset)| *ours > 0 && *preset > 0);
+            text += ":";
+            text += &kept.map(|(name, ..)| *name).collect::<Vec<_>>().join("+");
+        }
+        for (name, ours, preset) in pairs {
+            if ours != preset && !(off && ours == 0) {
                 let _ = write!(text, ",{name}={ours}");
             }
         }
@@ -89,6 +101,9 @@ impl Plan {
         }
         if self.bytes != BYTES {
             let _ = write!(text, " --bytes {}", self.bytes);
+        }
+        if let Some(bug) = self.bug {
+            let _ = write!(text, " --plant {}", bug.name());
         }
         text
     }
@@ -121,8 +136,28 @@ fn rate(text: &str) -> Option<Rate> {
     (rate <= ALWAYS).then_some(rate)
 }
 
-/// `PRESET`, `NAME=RATE` and a comma between them: the world, and the preset that it began as,
-/// which is `none` unless it comes first.
+/// The preset in front, and of its faults the named ones alone if there is a colon: `rough`,
+/// `rough:loss+stale`, `rough:`.
+fn begin(text: &str) -> Option<(Faults, &'static str)> {
+    let (name, kept) = match text.split_once(':') {
+        Some((name, kept)) => (name, Some(kept)),
+        None => (text, None),
+    };
+    let name = ["none", "rough", "hostile"].into_iter().find(|of| *of == name)?;
+    let mut world = faults(name)?;
+    let Some(kept) = kept else { return Some((world, name)) };
+    let kept: Vec<&str> = kept.split('+').filter(|name| !name.is_empty()).collect();
+    let known = world.rates().map(|(name, _)| name);
+    if kept.iter().any(|name| !known.contains(name)) {
+        return None;
+    }
+    world.rates().into_iter().filter(|(of, _)| !kept.contains(of)).for_each(|(_, r)| *r = 0);
+    Some((world, name))
+}
+
+/// `PRESET`, or `PRESET:NAME+NAME` for these kinds of its faults alone, and `NAME=RATE`, with a
+/// comma between them: the world, and the preset that it began as, which is `none` unless it comes
+/// first.
 ///
 /// # Errors
 /// One line that says which part is none, and what could stand there.
@@ -130,10 +165,10 @@ pub fn parse_faults(text: &str) -> Result<(Faults, &'static str), String> {
     let mut all = (Faults::none(), "none");
     for (at, part) in text.split(',').enumerate() {
         let Some((name, value)) = part.split_once('=') else {
-            let preset = ["none", "rough", "hostile"].into_iter().find(|of| *of == part);
-            let named = preset.filter(|_| at == 0).and_then(|name| Some((faults(name)?, name)));
+            let named = (at == 0).then(|| begin(part)).flatten();
             all = named.ok_or_else(|| {
-                format!("{part:?}: none, rough or hostile comes first, then NAME=RATE")
+                let what = "none, rough or hostile, or one of them with :NAME+NAME";
+                format!("{part:?}: {what} comes first, then NAME=RATE")
             })?;
             continue;
         };
@@ -165,13 +200,22 @@ mod tests {
         assert_eq!(preset, "hostile");
         assert_eq!(faults.rates().map(|(_, r)| *r), plan.faults.rates().map(|(_, r)| *r));
         assert_eq!(words[8..], ["--connections", "1"]);
+        plan.faults.rates().into_iter().for_each(|(_, rate)| *rate = 0);
+        assert!(plan.command().contains(" --faults hostile: "), "{}", plan.command());
+        (plan.faults.loss, plan.faults.stale) = (3, Faults::hostile().stale);
+        assert!(plan.command().contains(" hostile:stale+loss,loss=3 "), "{}", plan.command());
     }
 
     #[test]
     fn rates_are_parts_of_a_million_or_percent() {
         let (faults, preset) = parse_faults("loss=5%,split=17").unwrap();
         assert_eq!((faults.loss, faults.split, preset), (50_000, 17, "none"));
-        for wrong in ["", "soft", "loss=5%,rough", "loss", "los=1", "loss=101%", "loss=x"] {
+        let (faults, _) = parse_faults("rough:loss+early,early=3").unwrap();
+        assert_eq!((faults.loss, faults.early), (Faults::rough().loss, 3));
+        assert_eq!((faults.split, faults.window), (0, Faults::rough().window));
+        for wrong in
+            ["", "soft", "rough:los", "loss=5%,rough", "loss", "los=1", "loss=101%", "loss=x"]
+        {
             assert!(parse_faults(wrong).is_err(), "{wrong}");
         }
     }

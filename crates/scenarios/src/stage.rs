@@ -79,10 +79,11 @@ impl Stage {
         self.until("all is closed", |lp| !lp.env.calls.alive());
         let lp = &mut self.lp;
         let timers = lp.env.calls.timers.len();
-        assert_eq!(timers, 0, "timers are left behind what they were for");
-        assert_eq!(lp.world.open(), 0, "sockets are left");
+        assert!(timers == 0, "{timers} timers are left behind what they were for");
+        let open = lp.world.open();
+        assert!(open == 0, "{open} sockets are left");
         let stats = lp.world.stats();
-        assert_eq!(stats.strays, 0, "calls on sockets that were closed");
+        assert!(stats.strays == 0, "{} calls on sockets that were closed", stats.strays);
         let traced = lp.trace(None).and_then(|t| t.into_any().downcast::<Both>().ok());
         let traced = traced.map_or(0, |both| both.0.value());
         let time = Duration::from_nanos(lp.world.time().0);

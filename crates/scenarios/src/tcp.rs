@@ -19,8 +19,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// The server gives up who says nothing for so long.
 const SILENCE: Duration = Duration::from_secs(400);
-/// How long a client that says nothing stays.
-const MUTE: Duration = Duration::from_millis(700);
+/// How long a client that says nothing means to stay, and how long it stays when it has thought
+/// about it again before that time is up.
+const MUTE: Duration = Duration::from_millis(200);
+const MUTE_AGAIN: Duration = Duration::from_millis(300);
 /// Rounds of clients: the second finds the slots of the first.
 const ROUNDS: u32 = 2;
 
@@ -113,9 +115,10 @@ impl Protocol for Client {
         let patience = if job.way == Way::Mute { MUTE } else { PATIENCE };
         io.set_deadline(Some(io.env.now.after(patience)));
         io.read_when_full(true);
-        if job.way != Way::Mute {
-            Client::send(job, io);
+        if job.way == Way::Mute {
+            return wake_later(io.env, &self.book, io.id, MUTE / 2);
         }
+        Client::send(job, io);
     }
 
     fn on_drain(&mut self, job: &mut Job, io: &mut Io<'_>) {
@@ -140,7 +143,10 @@ impl Protocol for Client {
         take
     }
 
-    fn on_wake(&mut self, _: &mut Job, io: &mut Io<'_>) {
+    fn on_wake(&mut self, job: &mut Job, io: &mut Io<'_>) {
+        if job.way == Way::Mute {
+            return io.set_deadline(Some(io.env.now.after(MUTE_AGAIN)));
+        }
         io.resume();
     }
 

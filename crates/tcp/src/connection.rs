@@ -8,6 +8,7 @@
 //! * Input costs linear work: of the bytes kept and the bytes new, the fewer are copied.
 
 use crate::{Close, Count, Io, Out, Protocol, Wishes};
+use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
 use std::io::ErrorKind::{OutOfMemory, TimedOut, WouldBlock};
 use std::time::Duration;
@@ -172,7 +173,8 @@ impl<P: Protocol> Work<'_, P> {
             let used = self.show(env, bytes);
             if used < bytes.len() || kept > 0 {
                 self.bufs.carry.clear();
-                self.bufs.carry.extend_from_slice(&bytes[used..]);
+                let lost = usize::from(planted(Planted::CarryOffByOne) && used < bytes.len());
+                self.bufs.carry.extend_from_slice(&bytes[used + lost..]);
             }
         } else {
             self.bufs.carry.extend_from_slice(&buffer[kept..kept + n]);
@@ -218,7 +220,8 @@ impl<P: Protocol> Work<'_, P> {
                     return self.call(cx.env, |p, c, io| p.on_end(c, io));
                 }
                 Ok(n) => {
-                    self.link.readable = n == room || self.link.closed;
+                    let ends = self.link.closed && !planted(Planted::LostEnd);
+                    self.link.readable = n == room || ends;
                     self.link.count.received += n as u64;
                     cx.env.note_bytes(&self.id, Trace::Read, n);
                     self.feed(cx.env, cx.buffer, kept, n);
@@ -250,7 +253,7 @@ impl<P: Protocol> Work<'_, P> {
             let rest = bufs.pending();
             match cx.world.write(link.fd, &bufs.out[bufs.sent..]) {
                 Ok(n) => {
-                    bufs.sent += n;
+                    bufs.sent += if planted(Planted::ShortWrite) { rest } else { n };
                     link.count.sent += n as u64;
                     link.writable = n == rest;
                     cx.env.note_bytes(&self.id, Trace::Wrote, n);
@@ -289,7 +292,8 @@ impl<P: Protocol> Work<'_, P> {
             if drained {
                 self.link.full = false;
                 // Who has ended or given up waits for no room.
-                if !self.link.wish.end && self.link.wish.abort.is_none() {
+                let gone = self.link.wish.abort.is_some() || planted(Planted::NoDrain);
+                if !self.link.wish.end && !gone {
                     cx.env.note(self.id, Trace::Drain);
                     self.call(cx.env, |p, c, io| p.on_drain(c, io));
                 }
@@ -332,7 +336,8 @@ impl<P: Protocol> Work<'_, P> {
         if let Some(why) = link.wish.abort {
             return Some(why);
         }
-        if link.wish.end && !link.fin && !link.dialing && !spent && self.bufs.out.is_empty() {
+        let flushed = self.bufs.out.is_empty() || planted(Planted::EndBeforeFlush);
+        if link.wish.end && !link.fin && !link.dialing && !spent && flushed {
             link.fin = true;
             cx.env.note(self.id, Trace::Shutdown);
             // Behind the peer's end ours is the close, which follows at once.
@@ -368,7 +373,7 @@ impl<P: Protocol> Work<'_, P> {
             };
             link.armed = deadline;
         }
-        if go_on && !link.queued {
+        if go_on && !link.queued && !planted(Planted::NoRequeue) {
             link.queued = true;
             cx.env.calls.again(self.id);
         }
@@ -378,7 +383,8 @@ impl<P: Protocol> Work<'_, P> {
     pub(crate) fn timer(&mut self, env: &mut Env) {
         self.link.timer = TimerKey::NONE;
         let deadline = self.link.wish.deadline;
-        if deadline == Instant::default() || deadline > env.now {
+        let early = deadline > env.now && !planted(Planted::EarlyTimer);
+        if deadline == Instant::default() || early {
             return;
         }
         self.link.wish.deadline = Instant::default();
@@ -399,7 +405,7 @@ impl<P: Protocol> Work<'_, P> {
                 cx.env.note(self.id, Trace::Open);
                 self.call(cx.env, |p, c, io| p.on_open(c, io));
             }
-            Err(e) if e.kind() == WouldBlock => {}
+            Err(e) if e.kind() == WouldBlock && !planted(Planted::SpuriousReady) => {}
             Err(e) => self.fail(Close::Dial(e.kind())),
         }
     }

@@ -9,6 +9,7 @@
 use crate::connection::{Bufs, Link, Work};
 use crate::race::{DialAny, Failed, Race};
 use crate::{BlockList, Close, Protocol, Refusal};
+use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{
     Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
     StreamOption, Streams, TimerKey, Trace,
@@ -159,7 +160,7 @@ impl<P: Protocol> Host<P> {
         f: impl FnOnce(&mut Work<'_, P>, &mut Cx<'_, W>),
     ) -> bool {
         let Some(seat) = self.seats.get_mut(id.slot as usize) else { return false };
-        if seat.link.birth != id.birth {
+        if seat.link.birth != id.birth && !planted(Planted::ReusedId) {
             return false;
         }
         if let Some(kept) = seat.link.bufs.take() {
@@ -181,7 +182,12 @@ impl<P: Protocol> Host<P> {
 
     pub(crate) fn close<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, why: Close) {
         let Seat { link, conn } = self.seats.remove(id.slot as usize);
-        cx.env.calls.timers.cancel(link.timer);
+        if !planted(Planted::TimerLeak) {
+            cx.env.calls.timers.cancel(link.timer);
+        }
+        if planted(Planted::DoubleClose) {
+            cx.world.close(link.fd);
+        }
         match (self.races.remove(&id.slot), why) {
             (Some(race), _) => race.cancel(cx),
             (None, Close::Aborted | Close::TimedOut | Close::Overrun) => cx.world.reset(link.fd),
