@@ -108,11 +108,11 @@ fn one(group: &Group, x: f64, y: f64) -> String {
         y + 14.0,
         escape(&group.title)
     );
-    let from = x + NAMES;
+    let (from, lined) = (x + NAMES, !group.title.starts_with("user memory"));
     for (i, bar) in group.bars.iter().enumerate() {
         let at = y + LINE * (i as f64 + 1.2);
         let length = (bar.ratio.clamp(0.0, CUT) / CUT * BAR).max(1.0);
-        let cut = if bar.ratio > CUT { " ›" } else { "" };
+        let cut = if bar.ratio > CUT { "› " } else { "" };
         let class = match bar.name {
             "raw" | "loopwork" | "mio" | "tokio" | "node" => bar.name,
             _ => "other",
@@ -125,13 +125,13 @@ fn one(group: &Group, x: f64, y: f64) -> String {
             at + 12.0,
             bar.name,
             at,
-            from + length + 6.0,
+            from + if lined { length.max(BAR / CUT) } else { length } + 6.0,
             at + 12.0,
             escape(&bar.label)
         );
     }
     let (line, end) = (from + BAR / CUT, y + LINE * (group.bars.len() as f64 + 1.2));
-    if !group.title.starts_with("user memory") {
+    if lined {
         let _ = writeln!(
             svg,
             "<line class=\"line\" x1=\"{line:.1}\" x2=\"{line:.1}\" y1=\"{:.0}\" y2=\"{end:.0}\"/>",

@@ -30,6 +30,9 @@ const PER_SOURCE: u64 = 2_400;
 const CLIENTS: u64 = 256;
 /// Memory that a connection takes, both ends, with a margin: 9.8 kB is what was seen.
 const NEEDED: u64 = 12 * 1024;
+/// Connections that have a byte under way at once: a wait for each alone would take most of the
+/// time.
+const TOGETHER: usize = 256;
 /// What one client does at once takes seconds; so long it is waited for.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -45,7 +48,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     let share = share(conns)?;
     let pairs = conns.div_ceil(share);
     println!("{conns} connections to {pairs} servers ({name}), from as many clients\n");
-    let (before, start) = (Kernel::now()?, Instant::now());
+    let (before, start) = (meminfo("Slab")?, Instant::now());
     let (mut user, mut all) = (0, Vec::new());
     for k in 0..pairs {
         let server = Server::start(name, Service::Echo)?;
@@ -64,7 +67,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     }
     let echoed = start.elapsed() - opened;
     let used = total(&all)?.saturating_sub(user);
-    let kernel = Kernel::now()?.since(&before);
+    let kernel = meminfo("Slab")?.saturating_sub(before);
     let seen = Seen { conns, processes: pairs * 2, opened, echoed, idle, used, kernel };
     seen.print();
     if let Some(path) = args.text("--json") {
@@ -123,28 +126,6 @@ fn total(all: &[(Server, Client)]) -> io::Result<u64> {
     all.iter().map(|(server, _)| server.resident()).sum()
 }
 
-/// Memory of the system.
-struct Kernel {
-    /// What the kernel has allocated in pieces: sockets, files, watches.
-    slab: u64,
-    /// What is left for everybody.
-    free: u64,
-}
-
-impl Kernel {
-    fn now() -> io::Result<Kernel> {
-        Ok(Kernel { slab: meminfo("Slab")?, free: meminfo("MemAvailable")? })
-    }
-
-    /// What was taken since.
-    fn since(&self, before: &Kernel) -> Kernel {
-        Kernel {
-            slab: self.slab.saturating_sub(before.slab),
-            free: before.free.saturating_sub(self.free),
-        }
-    }
-}
-
 /// What a run has shown.
 struct Seen {
     conns: u64,
@@ -154,7 +135,8 @@ struct Seen {
     /// Memory of all servers in user space, beyond what they began with.
     idle: u64,
     used: u64,
-    kernel: Kernel,
+    /// Memory that the kernel has allocated in pieces: sockets, files, watches, of both ends.
+    kernel: u64,
 }
 
 impl Seen {
@@ -172,11 +154,7 @@ impl Seen {
         println!("| echoed in | {:.1?} |", self.echoed);
         println!("| user memory a connection, idle | {:.0} B |", self.each(self.idle));
         println!("| user memory a connection, after the echo | {:.0} B |", self.each(self.used));
-        println!(
-            "| kernel objects a connection, both ends | {:.0} B |",
-            self.each(self.kernel.slab)
-        );
-        println!("| all memory a connection, both ends | {:.0} B |", self.each(self.kernel.free));
+        println!("| kernel objects a connection, both ends | {:.0} B |", self.each(self.kernel));
     }
 
     fn json(&self) -> String {
@@ -187,8 +165,7 @@ impl Seen {
         object.number("echoed_seconds", self.echoed.as_secs_f64());
         object.number("user_bytes_idle", self.each(self.idle));
         object.number("user_bytes_used", self.each(self.used));
-        object.number("kernel_object_bytes", self.each(self.kernel.slab));
-        object.number("all_bytes", self.each(self.kernel.free));
+        object.number("kernel_object_bytes", self.each(self.kernel));
         object.end()
     }
 }
@@ -259,23 +236,27 @@ pub(crate) fn hold(port: &str, index: &str, conns: &str) -> io::Result<()> {
         streams.push(stream);
     }
     // When the last one is answered the server has accepted all.
-    streams.last_mut().map_or(Ok(()), |stream| echo(stream, 0))?;
+    let last = streams.len().saturating_sub(1);
+    echo(&mut streams[last..])?;
     println!("opened");
     let mut line = String::new();
     io::stdin().read_line(&mut line)?;
-    for (i, stream) in streams.iter_mut().enumerate() {
-        echo(stream, i as u8)?;
-    }
+    streams.chunks_mut(TOGETHER).try_for_each(echo)?;
     println!("echoed");
     io::stdin().read_line(&mut line).map(drop)
 }
 
-fn echo(stream: &mut TcpStream, byte: u8) -> io::Result<()> {
-    let mut heard = [!byte];
-    stream.write_all(&[byte])?;
-    stream.read_exact(&mut heard)?;
-    match heard == [byte] {
-        true => Ok(()),
-        false => Err(io::Error::new(ErrorKind::InvalidData, "the echo is not what was sent")),
+/// A byte on each, and back.
+fn echo(streams: &mut [TcpStream]) -> io::Result<()> {
+    for (i, stream) in streams.iter_mut().enumerate() {
+        stream.write_all(&[i as u8])?;
     }
+    for (i, stream) in streams.iter_mut().enumerate() {
+        let mut heard = [!(i as u8)];
+        stream.read_exact(&mut heard)?;
+        if heard != [i as u8] {
+            return Err(io::Error::new(ErrorKind::InvalidData, "the echo is not what was sent"));
+        }
+    }
+    Ok(())
 }

@@ -5,11 +5,11 @@
 //! an end follows directly behind it, so that both are in flight together.
 //!
 //! * *stdin first*: stdin gives its data and ends; the peer says nothing until it sees that end,
-//!   then sends its data and closes. The peer must see all of it, an end, and no reset; `nc` goes
-//!   on until the peer ends.
-//! * *peer first*: the peer sends its data and ends its side; when all of it is on stdout, stdin
-//!   gives its data and ends. `nc` must still run in between; the peer must see all of it, and
-//!   then an end.
+//!   thinks, then sends its data and closes. The peer must see all of it, an end, and no reset;
+//!   `nc` goes on until the peer ends.
+//! * *peer first*: the peer sends its data and ends its side; when all of it is on stdout and some
+//!   time has passed, stdin gives its data and ends. `nc` must still run in between; the peer must
+//!   see all of it, and then an end.
 //! * *both*: both give their data and end, without waiting for each other. Both directions must
 //!   have all of it, and an end.
 //! * *neither*: both give their data, neither ends; `nc` was given `-w`. It must end by itself,
@@ -33,6 +33,9 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 const DATA: usize = 1 << 20;
+/// How long one side lets the other wait: more than the half second after which some netcats have
+/// waited enough.
+const THINKS: Duration = Duration::from_millis(700);
 /// What `-w` is given where nobody ends: longer than a busy machine keeps a thread waiting.
 const IDLE: Duration = Duration::from_secs(3);
 
@@ -178,6 +181,7 @@ fn run_check(check: Check, unix: bool, more: &[&str]) -> io::Result<()> {
         Ending::Stdin => {
             nc.feed(up.clone(), true);
             same(&peer.rest()?, &up);
+            std::thread::sleep(THINKS);
             assert!(nc.is_running(), "the peer has not ended");
             peer.write(&down)?;
             drop(peer);
@@ -186,7 +190,7 @@ fn run_check(check: Check, unix: bool, more: &[&str]) -> io::Result<()> {
             peer.write(&down)?;
             peer.end()?;
             same(&nc.out.bytes(down.len()), &down);
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(THINKS);
             assert!(nc.is_running(), "stdin has not ended");
             nc.feed(up.clone(), true);
             same(&peer.rest()?, &up);
@@ -223,9 +227,6 @@ fn over(nc: Run, down: &[u8]) -> io::Result<()> {
 
 /// All 24; who fails is named.
 fn matrix(unix: bool, more: &'static [&'static str]) {
-    // Those that wait for time to pass do so side by side.
-    let (slow, quick): (Vec<_>, Vec<_>) =
-        all().into_iter().partition(|check| check.ending == Ending::Neither);
     let one = move |check| {
         let seen = std::panic::catch_unwind(|| run_check(check, unix, more));
         match seen {
@@ -235,10 +236,16 @@ fn matrix(unix: bool, more: &'static [&'static str]) {
             Err(_) => Some(format!("{check:?}: see above")),
         }
     };
-    let waiting: Vec<_> =
-        slow.into_iter().map(|check| std::thread::spawn(move || one(check))).collect();
-    let mut failed: Vec<String> = quick.into_iter().filter_map(one).collect();
-    failed.extend(waiting.into_iter().filter_map(|thread| thread.join().unwrap()));
+    // They mostly wait for time to pass, which can be done side by side.
+    let running: Vec<_> = all()
+        .chunks(3)
+        .map(|checks| checks.to_vec())
+        .map(|checks| {
+            std::thread::spawn(move || checks.into_iter().filter_map(one).collect::<Vec<_>>())
+        })
+        .collect();
+    let failed: Vec<String> =
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
     assert!(failed.is_empty(), "{} of 24 failed:\n{}", failed.len(), failed.join("\n"));
 }
 
