@@ -15,10 +15,8 @@ use crate::url::{Bad, Url};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::Request;
 use loopwork::http::{Http, Offer, Reply};
-use loopwork::tcp::Host;
 use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Ws};
-use loopwork::{Address, Env, Flow, Handle, Id, Instant, Loop, Os, http};
-use std::collections::VecDeque;
+use loopwork::{Env, Flow, Id, Instant, Loop, Os, http};
 use std::io::IsTerminal;
 use std::time::Duration;
 
@@ -103,9 +101,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
         binary: matches.get_flag("binary"),
         pretty: std::io::stdout().is_terminal(),
         wait: parsed(matches, "wait").unwrap_or_default(),
-        request: Wanted::of(matches, &url)?,
-        addresses: addresses.into_iter().map(Address::Ip).collect(),
-        me: None,
+        place: url.authority(),
         line: Vec::new(),
         stage: Stage::Sending,
         outcome: Ok(()),
@@ -113,11 +109,18 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let mut client = Ws::new(talker);
     client.config.close = CLOSE_WAIT;
     let host = loopwork::tcp::add(&mut lp, |_| client);
-    lp.with(host, |ws, cx| {
-        let talker = &mut ws.protocol.app;
-        talker.me = Some(host);
-        talker.dial_next(cx.env);
-    });
+    let wanted = Wanted::of(matches, &url)?;
+    let headers: Vec<_> = wanted.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let protocols: Vec<_> = wanted.protocols.iter().map(String::as_str).collect();
+    let open = Open {
+        host: &wanted.host,
+        target: &wanted.target,
+        protocols: &protocols,
+        headers: &headers,
+    };
+    loopwork::ws::dial_any(&mut lp.env, host, addresses, &open, ()).map_err(|why| {
+        Fail::usage(format!("the handshake cannot be sent: {why}; check -H, -o and -s"))
+    })?;
     lp.run()?;
     common::until(&mut lp, |wait| output.flushed(wait))?;
     let talker = &mut lp.get(host).protocol.app;
@@ -180,10 +183,8 @@ struct Talker {
     binary: bool,
     pretty: bool,
     wait: Duration,
-    request: Wanted,
-    /// Addresses that are still to be tried.
-    addresses: VecDeque<Address>,
-    me: Option<Handle<Host<Ws<Talker>>>>,
+    /// Whom it talks to, as the URL has it.
+    place: String,
     /// A line whose end has not come in yet.
     line: Vec<u8>,
     stage: Stage,
@@ -191,24 +192,6 @@ struct Talker {
 }
 
 impl Talker {
-    fn dial_next(&mut self, env: &mut Env) {
-        let (Some(to), Some(me)) = (self.addresses.pop_front(), self.me) else { return };
-        let wanted = &self.request;
-        let headers: Vec<_> =
-            wanted.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        let protocols: Vec<_> = wanted.protocols.iter().map(String::as_str).collect();
-        let open = Open {
-            host: &wanted.host,
-            target: &wanted.target,
-            protocols: &protocols,
-            headers: &headers,
-        };
-        if let Err(why) = loopwork::ws::dial(env, me, to.clone(), &open, to) {
-            let text = format!("the handshake cannot be sent: {why}; check -H, -o and -s");
-            self.outcome = Err(Fail::usage(text));
-        }
-    }
-
     /// Sends what stdin has, and goes on receiving if stdout has room.
     fn pump(&mut self, socket: &mut Socket<'_>) {
         if self.output.failed().is_some() {
@@ -304,10 +287,9 @@ fn later(socket: &mut Socket<'_>, wait: Duration) -> Instant {
 }
 
 impl App for Talker {
-    /// Where it was dialed.
-    type Conn = Address;
+    type Conn = ();
 
-    fn on_open(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+    fn on_open(&mut self, (): &mut (), socket: &mut Socket<'_>) {
         if self.pretty {
             talk("connected; ^D closes in order, ^C at once");
         }
@@ -326,7 +308,7 @@ impl App for Talker {
         self.pump(socket);
     }
 
-    fn on_message(&mut self, _: &mut Address, socket: &mut Socket<'_>, message: Message<'_>) {
+    fn on_message(&mut self, (): &mut (), socket: &mut Socket<'_>, message: Message<'_>) {
         if self.pretty {
             let _ = self.output.push(b"< ");
         }
@@ -342,34 +324,29 @@ impl App for Talker {
         }
     }
 
-    fn on_pong(&mut self, _: &mut Address, socket: &mut Socket<'_>, payload: &[u8]) {
+    fn on_pong(&mut self, (): &mut (), socket: &mut Socket<'_>, payload: &[u8]) {
         if matches!(self.stage, Stage::Pinged(_)) && payload == LAST {
             socket.close(CloseCode::NORMAL, "");
         }
     }
 
-    fn on_drain(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+    fn on_drain(&mut self, (): &mut (), socket: &mut Socket<'_>) {
         self.pump(socket);
     }
 
-    fn on_wake(&mut self, _: &mut Address, socket: &mut Socket<'_>) {
+    fn on_wake(&mut self, (): &mut (), socket: &mut Socket<'_>) {
         self.pump(socket);
     }
 
-    fn on_close(&mut self, to: Address, _: Id, env: &mut Env, end: &End<'_>) {
-        if let Some(Failure::Connect(_)) = end.failure
-            && !self.addresses.is_empty()
-        {
-            return self.dial_next(env);
-        }
+    fn on_close(&mut self, (): (), _: Id, _: &mut Env, end: &End<'_>) {
         if self.outcome.is_ok() {
-            self.outcome = outcome(&to, end);
+            self.outcome = outcome(&self.place, end);
         }
     }
 }
 
 /// What the end of a WebSocket means for who ran the command.
-fn outcome(to: &Address, end: &End<'_>) -> Outcome {
+fn outcome(to: &str, end: &End<'_>) -> Outcome {
     let why = match end.failure {
         Some(Failure::Connect(kind)) => {
             format!("cannot connect to {to}: {kind}{}", crate::nc::advice(kind))

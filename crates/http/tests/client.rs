@@ -96,6 +96,23 @@ fn a_connection_is_used_again() {
 }
 
 #[test]
+fn blocked_addresses_are_asked_nothing() {
+    let hand = always(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    let mut bench = Bench::new(hand.at, |config| config.per_address = 1);
+    let client = bench.lp.get(bench.asker).client;
+    client.block_outbound(&mut bench.lp).add("127.0.0.0/8".parse().unwrap());
+    let jobs: Vec<usize> = (0..3).map(|_| bench.begin(Job::get("/"))).collect();
+    finish(&mut bench.lp, bench.asker);
+    for n in jobs {
+        let why = bench.job(n).failure();
+        assert_eq!(why, Failure::Connect(ErrorKind::PermissionDenied));
+    }
+    assert_eq!(hand.accepted.load(Ordering::SeqCst), 0);
+    client.block_outbound(&mut bench.lp).clear();
+    assert_eq!(bench.run(Job::get("/")).text(), (200, "hi"));
+}
+
+#[test]
 fn a_free_connection_is_closed_in_time_without_a_reset() {
     let (tell, told) = mpsc::channel();
     let hand = hand(move |_, mut peer| {

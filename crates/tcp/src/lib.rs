@@ -76,6 +76,18 @@ pub enum Close {
     Blocked,
 }
 
+impl Close {
+    /// Of a dial that failed, whatever forbade it: the kind of the error.
+    #[must_use]
+    pub fn dial_error(self) -> Option<ErrorKind> {
+        match self {
+            Close::Dial(kind) => Some(kind),
+            Close::Blocked => Some(ErrorKind::PermissionDenied),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Close {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -15,6 +15,7 @@ use loopwork_http::core::encode::{self, Connection, RequestHead};
 use loopwork_http::core::{Body, Invalid, Progress, parse_response};
 use loopwork_http::tcp::reactor::{Address, Env, Handle};
 use loopwork_http::tcp::{self, Close, Host, Io};
+use std::net::SocketAddr;
 
 /// Interim responses (1xx) before the answer: nobody sends more than a few.
 const INTERIM_MAX: u8 = 16;
@@ -56,6 +57,22 @@ pub fn dial<A: App>(
 ) -> Result<(), Invalid> {
     let conn = Conn::client(env, open, conn)?;
     tcp::dial(env, ws, to, conn);
+    Ok(())
+}
+
+/// As [`dial`], to the first of several addresses that answers; see [`tcp::dial_any`].
+///
+/// # Errors
+/// As [`dial`].
+pub fn dial_any<A: App>(
+    env: &mut Env,
+    ws: Handle<Host<Ws<A>>>,
+    to: Vec<SocketAddr>,
+    open: &Open<'_>,
+    conn: A::Conn,
+) -> Result<(), Invalid> {
+    let conn = Conn::client(env, open, conn)?;
+    tcp::dial_any(env, ws, to, conn);
     Ok(())
 }
 

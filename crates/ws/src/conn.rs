@@ -245,9 +245,9 @@ impl<A: App> Protocol for Ws<A> {
     fn on_close(&mut self, c: Self::Conn, id: Id, env: &mut Env, why: Close) {
         let Conn { link, app, .. } = c;
         let clean = link.code != CloseCode::ABNORMAL && link.failure.is_none();
-        let failure = match (link.failure, why) {
-            (None, Close::Dial(kind)) => Some(Failure::Connect(kind)),
-            (None, _) if !clean => Some(Failure::Stream(why)),
+        let failure = match (link.failure, why.dial_error()) {
+            (None, Some(kind)) => Some(Failure::Connect(kind)),
+            (None, None) if !clean => Some(Failure::Stream(why)),
             (failure, _) => failure,
         };
         let reason = match link.extra.as_deref() {

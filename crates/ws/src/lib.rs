@@ -1,7 +1,8 @@
 //! WebSocket (RFC 6455): framing that does no I/O, handshake, server and client on loopwork HTTP.
 //!
 //! [`core`] is the protocol as pure functions; [`Ws`] is what HTTP hands a connection to, and
-//! what dials servers ([`dial`]); an [`App`] says what happens to messages, in both roles.
+//! what dials servers ([`dial`], [`dial_any`]); an [`App`] says what happens to messages, in both
+//! roles.
 //!
 //! A whole echo server, which answers everything that is no WebSocket with 404:
 //!
@@ -48,7 +49,7 @@ mod server;
 mod socket;
 
 pub use app::{App, Config, End, Failure, Message};
-pub use client::{Open, dial};
+pub use client::{Open, dial, dial_any};
 pub use conn::{Conn, Ws};
 pub use core::{CloseCode, Fragments, Limits};
 pub use loopwork_http as http;

@@ -20,7 +20,7 @@ use crate::core::{
 };
 use crate::pipe::Pipe;
 use loopwork_tcp::reactor::{Address, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
-use loopwork_tcp::{Flow, Host};
+use loopwork_tcp::{BlockList, Flow, Host};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
@@ -218,6 +218,11 @@ impl Client {
         let (exchanges, origins) = (Slab::new(), HashMap::new());
         let pool = lp.env.shared.add(Pool { exchanges, origins, config });
         Client { pool, wires: loopwork_tcp::add(lp, |me| Wire { pool, me, fields: Fields::new() }) }
+    }
+
+    /// Addresses that this client does not connect to, whoever asks it to.
+    pub fn block_outbound<'l, W: Streams>(&self, lp: &'l mut Loop<W>) -> &'l mut BlockList {
+        &mut lp.get(self.wires).block_outbound
     }
 
     /// Sends a request to `to`, and wakes `owner` as it goes on. The ticket has to be

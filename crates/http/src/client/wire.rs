@@ -329,7 +329,7 @@ impl Protocol for Wire {
         origin.open -= 1;
         origin.dialing -= usize::from(!c.stands);
         origin.free.retain(|free| *free != id);
-        if let Close::Dial(kind) = why {
+        if let Some(kind) = why.dial_error() {
             c.at = pool.next(&c.to);
             self.fail(&mut c, env, Failure::Connect(kind));
         } else if !Wire::retry(pool, &mut c) {
