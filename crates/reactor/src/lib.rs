@@ -31,8 +31,11 @@ pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
 pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};
 pub use metrics::{Histogram, Metrics};
-pub use os::{Os, mio};
-pub use streams::{Address, ConnectOptions, KeepAlive, ListenOptions, StreamOption, Streams};
+pub use os::{Inherited, LISTEN_FDS_MAX, Os, listen_fds, mio};
+pub use streams::{
+    Address, ConnectOptions, Credentials, KeepAlive, ListenOptions, StreamInfo, StreamOption,
+    Streams, TcpState,
+};
 pub use timers::{TimerKey, Timers};
 pub use trace::{Trace, Tracer};
 pub use turn::{Cx, Driver, Handle, Loop, READ_BUFFER, READ_MAX, TIMERS_PER_TURN};

@@ -6,6 +6,7 @@ use crate::id::{Fd, Id};
 use crate::world::World;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -158,6 +159,91 @@ pub enum StreamOption {
     ResetOnClose(bool),
 }
 
+/// Where a TCP connection is in its life (RFC 9293 §3.3.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TcpState {
+    /// Open both ways.
+    Established,
+    /// We have asked, and wait for the answer.
+    SynSent,
+    /// We were asked, have answered, and wait for the acknowledgement.
+    SynReceived,
+    /// We have ended; neither our end is acknowledged nor the peer's has come.
+    FinWait1,
+    /// Our end is acknowledged; the peer's has not come.
+    FinWait2,
+    /// Over; late segments are waited for.
+    TimeWait,
+    /// Over, or never begun.
+    Closed,
+    /// The peer has ended, we have not.
+    CloseWait,
+    /// The peer had ended, we have too, and wait for the acknowledgement.
+    LastAck,
+    /// A listener.
+    Listen,
+    /// Both have ended at once; our end is not acknowledged.
+    Closing,
+}
+
+/// What the kernel knows of a TCP connection (`TCP_INFO`). What it does not tell is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Where it is in its life.
+    pub state: TcpState,
+    /// The peer acknowledged data that came with our SYN (RFC 7413).
+    pub syn_data: bool,
+    /// The time to the peer and back, smoothed (RFC 6298's SRTT).
+    pub round_trip: Duration,
+    /// How far single round trips are from it, on average.
+    pub round_trip_deviation: Duration,
+    /// The least that was seen of late.
+    pub round_trip_min: Duration,
+    /// Silence after which the oldest segment is sent again.
+    pub retransmit_timeout: Duration,
+    /// Segments that may be on their way at a time.
+    pub congestion_window: u32,
+    /// The window up to which it grows fast, in segments.
+    pub slow_start_threshold: u32,
+    /// The longest segment that we send, in bytes of payload.
+    pub segment: u32,
+    /// Segments sent and not acknowledged.
+    pub unacknowledged: u32,
+    /// Segments that are taken for lost.
+    pub lost: u32,
+    /// Times that a timeout has struck since the last acknowledgement.
+    pub timeouts: u32,
+    /// Segments that were sent again, in all.
+    pub retransmissions: u32,
+    /// Bytes in the kernel that were not sent yet.
+    pub unsent: u32,
+    /// Bytes sent, those sent again counted again.
+    pub bytes_sent: u64,
+    /// Of them, bytes that were sent again.
+    pub bytes_resent: u64,
+    /// Bytes that the peer has acknowledged.
+    pub bytes_acknowledged: u64,
+    /// Bytes that came in, whether or not they were read.
+    pub bytes_received: u64,
+    /// How fast bytes were delivered of late, in bytes a second.
+    pub delivery_rate: u64,
+    /// How fast the kernel sends at most, in bytes a second; `u64::MAX` is as fast as it can.
+    pub pacing_rate: u64,
+}
+
+/// The process at the other end of a Unix socket, as it was when it connected or listened
+/// (`SO_PEERCRED`). The kernel vouches for it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Credentials {
+    /// Its number; `None` where ours cannot see it (another namespace of processes).
+    pub pid: Option<u32>,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
 /// Byte streams: TCP and Unix sockets.
 pub trait Streams: World {
     /// Opens a listener whose readiness goes to `id`; says where it is (the real port).
@@ -230,4 +316,48 @@ pub trait Streams: World {
     /// # Errors
     /// `NotConnected` when it is gone.
     fn peer(&mut self, fd: Fd) -> io::Result<Address>;
+    /// As [`listen`](Self::listen), on a socket that somebody else has bound, and perhaps has made
+    /// to listen already. What of `how` is about binding is void, and a Unix path stays when the
+    /// listener is closed: it is not ours.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no stream socket of TCP or Unix, or one that is connected; what the kernel
+    /// says. The socket is closed then. `Unsupported`: this world has no descriptors.
+    fn listen_on(
+        &mut self,
+        _socket: OwnedFd,
+        _how: &ListenOptions,
+        _id: Id,
+    ) -> io::Result<(Fd, Address)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Takes over a stream that is connected; its settings stay as they are.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no stream socket of TCP or Unix. `NotConnected`. The socket is closed then.
+    /// `Unsupported`: this world has no descriptors.
+    fn adopt(&mut self, _socket: OwnedFd, _id: Id) -> io::Result<Fd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Gives a stream away: it is this world's no more. It stays non-blocking.
+    ///
+    /// # Errors
+    /// What the kernel says; the stream stays then. `Unsupported`: this world has no descriptors.
+    fn release(&mut self, _fd: Fd) -> io::Result<OwnedFd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// What is known of a TCP connection.
+    ///
+    /// # Errors
+    /// `Unsupported` of a Unix socket, and of a world that keeps no such account.
+    fn info(&mut self, _fd: Fd) -> io::Result<StreamInfo> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Who is at the other end of a Unix socket.
+    ///
+    /// # Errors
+    /// `Unsupported` of a TCP connection, and of a world without processes.
+    fn credentials(&mut self, _fd: Fd) -> io::Result<Credentials> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

@@ -47,7 +47,7 @@ impl Bufs {
         self.out.is_empty() && self.carry.is_empty()
     }
 
-    fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.out.len() - self.sent
     }
 

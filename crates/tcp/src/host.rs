@@ -6,6 +6,7 @@
 //!   ends with a settlement, and with the close if that was its outcome.
 //! * Buffers belong to connections that have something in them; the others share the spare ones.
 
+use crate::adopt::Adopted;
 use crate::connection::{Bufs, Link, Work};
 use crate::race::{DialAny, Failed, Race};
 use crate::{BlockList, Close, Protocol, Refusal};
@@ -240,9 +241,14 @@ impl<P: Protocol> Host<P> {
         if self.max_connections.is_some_and(|max| count >= max) {
             return self.turn_away(cx, fd, peer, Refusal::Full(count));
         }
-        let Some(conn) = self.protocol.on_accept(cx.env, id, peer) else {
-            return cx.world.close(fd);
-        };
+        match self.protocol.on_accept(cx.env, id, peer) {
+            Some(conn) => self.open(cx, id, fd, conn),
+            None => cx.world.close(fd),
+        }
+    }
+
+    /// A connection that stands, but for its state.
+    pub(crate) fn open<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, fd: Fd, conn: P::Conn) {
         self.seat(cx.env, id, fd, conn, false);
         cx.env.note(id, Trace::Open);
         self.visit(cx, id, |w, cx| w.call(cx.env, |p, c, io| p.on_open(c, io)));
@@ -273,16 +279,16 @@ impl<P: Protocol> Host<P> {
         listener.filter(|l| l.birth == id.birth)
     }
 
-    fn listen<W: Streams>(
+    /// Takes the listener that `open` makes for an id.
+    pub(crate) fn listen<W: Streams>(
         &mut self,
         cx: &mut Cx<'_, W>,
-        at: &Address,
-        how: &ListenOptions,
+        open: impl FnOnce(&mut W, Id) -> io::Result<(Fd, Address)>,
     ) -> io::Result<Address> {
         let birth = cx.env.calls.birth();
         let slot = self.listeners.len() as u32 | LISTENER;
         let id = Id { birth, slot, driver: self.driver };
-        let (fd, at) = cx.world.listen(at, how, id)?;
+        let (fd, at) = open(cx.world, id)?;
         let (retry, timer) = (RETRY_FIRST, TimerKey::NONE);
         self.listeners.push(Some(Listener { fd, birth, queued: false, retry, timer }));
         cx.env.calls.hold();
@@ -436,6 +442,10 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             }
             Err(mail) => mail,
         };
+        let mail = match mail.downcast::<Adopted<P::Conn>>() {
+            Ok(adopted) => return self.adopt(cx, *adopted),
+            Err(mail) => mail,
+        };
         let mail = match mail.downcast::<Set>() {
             Ok(set) => return self.set(cx, &set),
             Err(mail) => mail,
@@ -479,7 +489,7 @@ pub fn listen_at<W: Streams, P: Protocol>(
     at: &Address,
     how: &ListenOptions,
 ) -> io::Result<Address> {
-    lp.with(handle, |host, cx| host.listen(cx, at, how))
+    lp.with(handle, |host, cx| host.listen(cx, |world, id| world.listen(at, how, id)))
 }
 
 /// Dials, from a callback or from outside: `on_open` when the connection stands, `on_close` with
@@ -519,28 +529,4 @@ pub fn unlisten<P: Protocol>(env: &mut Env, handle: Handle<Host<P>>) {
 /// one has ended, nothing of this host keeps the loop running.
 pub fn shutdown<P: Protocol>(env: &mut Env, handle: Handle<Host<P>>) {
     env.calls.post(handle.driver, Box::new(Order::Shutdown));
-}
-
-/// Our address and the peer's; `None` when the connection is gone.
-pub fn addresses<W: Streams, P: Protocol>(
-    lp: &mut Loop<W>,
-    handle: Handle<Host<P>>,
-    id: Id,
-) -> Option<(Address, Address)> {
-    lp.with(handle, |host, cx| {
-        let seat = host.seats.get(id.slot as usize).filter(|s| s.link.birth == id.birth)?;
-        let local = cx.world.local(seat.link.fd).ok()?;
-        Some((local, cx.world.peer(seat.link.fd).ok()?))
-    })
-}
-
-/// The name of a connection's socket in its world, for [`Os::descriptor`](loopwork_reactor::Os);
-/// `None` when the connection is gone.
-pub fn socket<W: Streams, P: Protocol>(
-    lp: &mut Loop<W>,
-    handle: Handle<Host<P>>,
-    id: Id,
-) -> Option<Fd> {
-    let seat = lp.get(handle).seats.get(id.slot as usize)?;
-    (seat.link.birth == id.birth).then_some(seat.link.fd)
 }

@@ -33,17 +33,20 @@
 //! # }
 //! ```
 
+mod about;
+mod adopt;
 mod blocklist;
 mod connection;
 mod host;
 mod io;
 mod race;
 
+pub use about::{addresses, credentials, info, socket};
+pub use adopt::{Detached, adopt, detach, listen_on};
 pub use blocklist::{BadRule, BlockList, PRIVATE_RANGES, Rule};
 pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
 pub use host::{
-    ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, addresses, dial, listen, listen_at,
-    shutdown, socket, unlisten,
+    ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, dial, listen, listen_at, shutdown, unlisten,
 };
 pub use io::{Count, Io, Out, Wishes};
 pub use loopwork_reactor as reactor;

@@ -10,8 +10,10 @@
 //!   and a token carries the low half of the birth, so that an event of a slot's former owner is
 //!   recognised.
 
+mod about;
 mod alarm;
 mod datagrams;
+mod inherited;
 mod raw;
 mod streams;
 mod threads;
@@ -40,6 +42,7 @@ use std::time;
 use streams::Made;
 use threads::Threads;
 
+pub use inherited::{Inherited, LISTEN_FDS_MAX, listen_fds};
 pub use mio;
 
 /// Events taken by one poll; what is more stays in the kernel for the next.

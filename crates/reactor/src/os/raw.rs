@@ -1,4 +1,5 @@
-//! Socket options that neither the standard library nor socket2 knows.
+//! What neither the standard library nor socket2 knows: a few socket options, and descriptors that
+//! come as numbers.
 //!
 //! Rules of this file:
 //! * Descriptors come in borrowed, so that they are open for the length of a call.
@@ -9,7 +10,7 @@
 
 use libc::c_int;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// Sets an option whose value is a number.
 pub(super) fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
@@ -18,4 +19,34 @@ pub(super) fn set(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -
     let done =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reads an option into `into`; how many bytes there were of it, at most as many as fit.
+pub(super) fn get(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    into: &mut [u8],
+) -> io::Result<usize> {
+    let mut len = libc::socklen_t::try_from(into.len()).unwrap_or(libc::socklen_t::MAX);
+    // SAFETY: the kernel writes at most `len` bytes into `into`, which has that many and is ours
+    // alone until the call returns, and then the number that it wrote into `len`.
+    let done = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), level, name, into.as_mut_ptr().cast(), &raw mut len)
+    };
+    if done == 0 { Ok(len as usize) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Keeps a descriptor from programs that this process starts. An error if it is not open.
+pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
+    // SAFETY: the call takes numbers alone; of one that is no descriptor it says so.
+    let done = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A descriptor that was given to this process by its number, and to nobody else in it.
+pub(super) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: its one caller, `listen_fds`, runs once in a process, and has seen that it is open;
+    // whoever set the variables that name this process says that it is for it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

@@ -2,9 +2,11 @@
 //!
 //! Rules of this file: those of the folder.
 
-use super::{BOTH, Entry, INPUT, Kind, Os, address, domain, raw, retry, token, wrong_kind};
+use super::{BOTH, Entry, INPUT, Kind, Os, about, address, domain, raw, retry, token, wrong_kind};
 use crate::id::{Fd, Id};
-use crate::streams::{Address, ConnectOptions, ListenOptions, StreamOption, Streams};
+use crate::streams::{
+    Address, ConnectOptions, Credentials, ListenOptions, StreamInfo, StreamOption, Streams,
+};
 use crate::world::World;
 use mio::Interest;
 use mio::event::Source;
@@ -13,7 +15,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time;
@@ -76,17 +78,8 @@ impl Os {
         if how.reuse_port {
             socket.set_reuse_port(true)?;
         }
-        // Accepted connections inherit these from the listener: no call for each.
-        socket.set_tcp_nodelay(how.nodelay)?;
-        if how.keepalive.is_some() {
-            set(&socket, true, StreamOption::KeepAlive(how.keepalive))?;
-        }
-        configure(&socket, true, &how.settings, how.device.as_deref())?;
+        bequeath(&socket, how)?;
         socket.bind(&SockAddr::from(at))?;
-        if how.fast_open > 0 {
-            let queue = i32::try_from(how.fast_open).unwrap_or(i32::MAX);
-            raw::set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)?;
-        }
         socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
         let at = address(&socket.local_addr()?);
         let listener = TcpListener::from_std(socket.into());
@@ -255,6 +248,76 @@ impl Streams for Os {
             _ => Err(wrong_kind()),
         }
     }
+
+    fn listen_on(
+        &mut self,
+        socket: OwnedFd,
+        how: &ListenOptions,
+        id: Id,
+    ) -> io::Result<(Fd, Address)> {
+        let socket = Socket::from(socket);
+        let tcp = admit(&socket)?;
+        if tcp {
+            bequeath(&socket, how)?;
+        } else {
+            configure(&socket, false, &how.settings, None)?;
+        }
+        if !socket.is_listener()? {
+            socket.listen(i32::try_from(how.backlog).unwrap_or(i32::MAX))?;
+        }
+        let at = address(&socket.local_addr()?);
+        let fd = if tcp {
+            let listener = TcpListener::from_std(socket.into());
+            self.seat(listener, id, Interest::READABLE, Kind::TcpListener)?
+        } else {
+            let listener = UnixListener::from_std(socket.into());
+            let kind = |l| Kind::UnixListener(Box::new((l, None)));
+            self.seat(listener, id, Interest::READABLE, kind)?
+        };
+        Ok((fd, at))
+    }
+
+    fn adopt(&mut self, socket: OwnedFd, id: Id) -> io::Result<Fd> {
+        let socket = Socket::from(socket);
+        let tcp = admit(&socket)?;
+        socket.peer_addr()?;
+        if tcp {
+            return self.seat(TcpStream::from_std(socket.into()), id, BOTH, Kind::tcp(true));
+        }
+        self.seat(UnixStream::from_std(socket.into()), id, BOTH, Kind::unix(true))
+    }
+
+    fn release(&mut self, fd: Fd) -> io::Result<OwnedFd> {
+        let key = fd.0 as usize;
+        let source: &mut dyn Source = match self.entries.get_mut(key).map(|e| &mut e.kind) {
+            Some(Kind::Tcp(s, _)) => s,
+            Some(Kind::Unix(s, _)) => s,
+            _ => return Err(wrong_kind()),
+        };
+        // Not by the close, which does not come: the poll would go on telling of it.
+        self.poll.registry().deregister(source)?;
+        match self.entries.remove(key).kind {
+            Kind::Tcp(s, _) => Ok(s.into()),
+            Kind::Unix(s, _) => Ok(s.into()),
+            _ => Err(wrong_kind()),
+        }
+    }
+
+    fn info(&mut self, fd: Fd) -> io::Result<StreamInfo> {
+        match self.kind(fd)? {
+            Kind::Tcp(s, _) => about::tcp(s.as_fd()),
+            Kind::Unix(..) => Err(ErrorKind::Unsupported.into()),
+            _ => Err(wrong_kind()),
+        }
+    }
+
+    fn credentials(&mut self, fd: Fd) -> io::Result<Credentials> {
+        match self.kind(fd)? {
+            Kind::Unix(s, _) => about::credentials(s.as_fd()),
+            Kind::Tcp(..) => Err(ErrorKind::Unsupported.into()),
+            _ => Err(wrong_kind()),
+        }
+    }
 }
 
 impl Os {
@@ -295,6 +358,34 @@ fn configure(
         socket.bind_device(Some(device.as_bytes()))?;
     }
     settings.iter().try_for_each(|option| set(socket, tcp, *option))
+}
+
+/// What connections that a TCP listener accepts inherit from it: no call for each.
+fn bequeath(socket: &Socket, how: &ListenOptions) -> io::Result<()> {
+    socket.set_tcp_nodelay(how.nodelay)?;
+    if how.keepalive.is_some() {
+        set(socket, true, StreamOption::KeepAlive(how.keepalive))?;
+    }
+    if how.fast_open > 0 {
+        let queue = i32::try_from(how.fast_open).unwrap_or(i32::MAX);
+        raw::set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)?;
+    }
+    configure(socket, true, &how.settings, how.device.as_deref())
+}
+
+/// A socket from elsewhere: whether it is TCP or Unix, and made as the loop needs it.
+fn admit(socket: &Socket) -> io::Result<bool> {
+    let tcp = match socket.domain()? {
+        Domain::IPV4 | Domain::IPV6 => true,
+        Domain::UNIX => false,
+        _ => return Err(wrong_kind()),
+    };
+    if socket.r#type()? != Type::STREAM {
+        return Err(wrong_kind());
+    }
+    socket.set_nonblocking(true)?;
+    socket.set_cloexec(true)?;
+    Ok(tcp)
 }
 
 fn set(socket: &Socket, tcp: bool, option: StreamOption) -> io::Result<()> {
