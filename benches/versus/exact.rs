@@ -27,7 +27,7 @@ impl Calls {
 }
 
 /// A path for a tool's output, of this process alone.
-fn scratch(name: &str) -> PathBuf {
+pub(crate) fn scratch(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("loopwork-versus-{}-{name}", std::process::id()))
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn calls(name: &str, kind: Kind, conns: usize, count: u64) -> io::Res
 }
 
 /// The summary of `strace -c`: reads, writes, waits, others.
-fn by_kind(summary: &str) -> [u64; 4] {
+pub(crate) fn by_kind(summary: &str) -> [u64; 4] {
     let mut counts = [0; 4];
     for line in summary.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p loopwork-benches --bin versus -- tcp [--json FILE] [--svg FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- udp [--json FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! cargo run --release -p loopwork-benches --bin versus -- million [--conns 1000000]
 //! ```
@@ -25,6 +26,10 @@ mod server;
 mod servers;
 mod sys;
 mod tcp;
+mod udp;
+mod udp_load;
+mod udp_servers;
+mod udp_sys;
 
 use args::Args;
 use servers::SERVERS;
@@ -34,6 +39,8 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: versus tcp [--rounds N] [--seconds N] [--loads ping-pong,stream,sink,connect]
                   [--only SERVER,..] [--parts rates,calls,exact,memory] [--json FILE] [--svg FILE]
+       versus udp [--rounds N] [--seconds N] [--loads echo,one-way,echo-joined,one-way-joined]
+                  [--only SERVER,..] [--parts rates,calls] [--json FILE]
        versus idle [--conns N] [--only SERVER,..]
        versus million [--conns N] [--server SERVER] [--json FILE]";
 
@@ -42,8 +49,10 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
         ["server", name, service, core] => serve(name, service, core),
+        ["udp-server", name, service, core] => udp::serve(name, service, core),
         ["holder", port, index, conns] => million::hold(port, index, conns),
         ["tcp", ref rest @ ..] => tcp::run(rest),
+        ["udp", ref rest @ ..] => udp::run(rest),
         ["idle", ref rest @ ..] => idle(rest),
         ["million", ref rest @ ..] => million::run(rest),
         _ => Err(io::Error::other(USAGE)),

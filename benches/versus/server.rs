@@ -21,6 +21,11 @@ impl Server {
 
     /// Starts a server behind a tool: a program and its arguments.
     pub(crate) fn behind(tool: &[&str], name: &str, service: Service) -> io::Result<Server> {
+        Server::of(tool, &["server", name, service.name(), "0"])
+    }
+
+    /// Starts this program with these words, which make it a server, behind a tool if one is given.
+    pub(crate) fn of(tool: &[&str], words: &[&str]) -> io::Result<Server> {
         let me = std::env::current_exe()?;
         let mut command = match tool {
             [] => Command::new(&me),
@@ -30,7 +35,7 @@ impl Server {
                 command
             }
         };
-        command.args(["server", name, service.name(), "0"]);
+        command.args(words);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let mut line = String::new();
         if let Some(out) = child.stdout.take() {

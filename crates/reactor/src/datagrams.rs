@@ -197,9 +197,10 @@ pub struct DatagramSettings {
     pub multicast_ttl: u32,
 }
 
-/// A room that holds any datagram, and any that were put together: in bytes, what 16 bits of
-/// length can say, and one more so that rooms begin at even places.
-pub const ROOM_MAX: usize = 65_536;
+/// A room that holds any datagram, and any that were put together, in bytes: what 16 bits of length
+/// can say, and a cache line more. Rooms whose size is a power of two would begin at addresses that
+/// all compete for the same few lines of a cache.
+pub const ROOM_MAX: usize = 65_536 + 64;
 
 /// Datagrams. Batches are the only form: one datagram is a batch of one.
 pub trait Datagrams: World {

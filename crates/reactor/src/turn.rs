@@ -17,6 +17,7 @@
 //! * No callback is ever called from inside another.
 //! * The loop knows drivers, by number; it does not know what a stream is.
 
+use crate::datagrams::{BATCH, ROOM_MAX};
 use crate::env::Env;
 use crate::id::{Id, Instant, Ready};
 use crate::mail::{Mail, Mailbox};
@@ -71,9 +72,9 @@ impl<D> Clone for Handle<D> {
 }
 impl<D> Copy for Handle<D> {}
 
-/// The one read buffer, in bytes: 32 datagrams of the largest size. A stream reads at most
+/// The one read buffer, in bytes: a batch of datagrams of the largest size. A stream reads at most
 /// [`READ_MAX`] of it at once. Untouched pages cost nothing.
-pub const READ_BUFFER: usize = 2 * 1024 * 1024;
+pub const READ_BUFFER: usize = BATCH * ROOM_MAX;
 /// One read of a stream: more would leave the second-level cache before it is parsed.
 pub const READ_MAX: usize = 256 * 1024;
 /// Timers that one turn serves: a storm of them delays the next poll by tens of microseconds.

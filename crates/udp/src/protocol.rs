@@ -7,8 +7,7 @@
 
 use crate::queue::{Queue, Sent, same};
 use loopwork_reactor::{
-    BindOptions, DatagramOption, Env, Facts, Fd, Id, Instant, READ_BUFFER, ROOM_MAX, Source,
-    TimerKey,
+    BindOptions, DatagramOption, Env, Facts, Fd, Id, Instant, ROOM_MAX, Source, TimerKey,
 };
 use std::io;
 use std::net::SocketAddr;
@@ -58,19 +57,18 @@ pub trait Protocol: 'static {
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The longest datagram that is shown whole, in bytes; what is longer is cut, and says so.
-    /// 65,536: more than any datagram, so nothing is. Without [`BindOptions::gro`] it is the room
-    /// that the kernel is given for each: the loop's read buffer is divided by it, so that one
-    /// system call takes 32 of these, and 64 (the most) from 32 KiB downwards.
+    /// 65,536: more than any datagram, so nothing is. Less makes no call shorter: each takes up to
+    /// 64, of any length.
     pub max_datagram: usize,
     /// Receive calls of one turn, and batches of 64 datagrams. 4: some hundred microseconds for
     /// 256 datagrams, before the other sockets and the timers have their turn. What the kernel
     /// has put together ([`BindOptions::gro`]) comes in larger batches, of which the last is
     /// shown whole: at most 4,096 datagrams more.
     pub batches_per_turn: u32,
-    /// Bytes that may wait to be sent. 4 MiB: the answers to one batch of the largest datagrams
-    /// (2 MiB, the read buffer) fit twice.
+    /// Bytes that may wait to be sent. 4 MiB: the answers to one batch of the largest datagrams.
     pub queue_bytes: usize,
-    /// Datagrams that may wait to be sent. 4,096: 64 batches, 10 ms of a gigabit in packets of
+    /// Datagrams that may wait to be sent. 4,096: 64 batches, or one of which each message is 64
+    /// datagrams; 10 ms of a gigabit in packets of
     /// the usual 1,500 B and less; what waits longer is better lost, and asked for again.
     pub queue_datagrams: usize,
 }
@@ -87,10 +85,14 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The room for what comes at once, in bytes.
+    /// The room for what comes at once, in bytes: an odd number of cache lines, for the reason of
+    /// [`ROOM_MAX`]. It may be more than the longest datagram that is shown.
     pub(crate) fn room(&self, how: &BindOptions) -> usize {
-        let room = self.max_datagram.clamp(1, READ_BUFFER);
-        if how.gro { room.max(ROOM_MAX) } else { room }
+        const LINE: usize = 64;
+        match how.gro {
+            true => ROOM_MAX,
+            false => self.max_datagram.clamp(1, ROOM_MAX).next_multiple_of(LINE) | LINE,
+        }
     }
 }
 
