@@ -6,9 +6,9 @@ use crate::server::Server;
 use std::io;
 use std::path::PathBuf;
 
-/// Connections in lockstep when instructions are counted: what a loop does once a turn is spread
-/// over all of them.
-pub(crate) const CONNS: usize = 32;
+/// Connections in lockstep when instructions are counted: with one, each message has a turn of
+/// its own; with many, what a loop does once a turn is spread over all of them.
+pub(crate) const CONNS: [usize; 2] = [1, 32];
 
 /// System calls of one kind or another, for each thing that the load counts.
 #[derive(Clone, Copy, Debug, Default)]

@@ -32,8 +32,8 @@ const LOADS: [(&str, Kind, usize, u64); 8] = [
     ("connect", Kind::Connect, 1, 200),
 ];
 
-/// One server's instructions and calls.
-type Exact = (&'static str, io::Result<f64>, io::Result<Calls>);
+/// One server's instructions and calls, with so many connections.
+type Exact = (&'static str, usize, io::Result<f64>, io::Result<Calls>);
 
 /// Runs all of it, or the `--parts` that are named: `rates`, `calls`, `exact`, `memory`.
 ///
@@ -102,35 +102,36 @@ fn rates(
 
 /// Instructions and calls of a ping-pong in lockstep.
 fn exact(servers: &[&'static str]) -> Vec<Exact> {
-    let conns = exact::CONNS;
-    println!("\nexact: ping-pong of 64 B, {conns} connections in lockstep\n");
-    println!("| server | user instructions/message | reads | writes | waits | other calls |");
-    println!("|---|---|---|---|---|---|");
+    println!("\nexact: ping-pong of 64 B in lockstep\n");
+    println!(
+        "| connections | server | user instructions/message | reads | writes | waits | others |"
+    );
+    println!("|---|---|---|---|---|---|---|");
     let mut all = Vec::new();
-    for &name in servers {
+    for (conns, &name) in exact::CONNS.into_iter().flat_map(|n| servers.iter().map(move |s| (n, s)))
+    {
         let instructions = exact::instructions(name, conns);
         let calls = exact::calls(name, Kind::PingPong, conns, 40 * conns as u64);
         let front = match &instructions {
             Ok(n) => format!("{n:.0}"),
             Err(e) => format!("not counted: {e}"),
         };
-        match &calls {
+        let back = match &calls {
             Ok(Calls { reads, writes, waits, others }) => {
-                println!(
-                    "| {name} | {front} | {reads:.3} | {writes:.3} | {waits:.3} | {others:.3} |"
-                );
+                format!("{reads:.3} | {writes:.3} | {waits:.3} | {others:.3}")
             }
-            Err(e) => println!("| {name} | {front} | not counted: {e} | | | |"),
-        }
-        all.push((name, instructions, calls));
+            Err(e) => format!("not counted: {e} | | |"),
+        };
+        println!("| {conns} | {name} | {front} | {back} |");
+        all.push((name, conns, instructions, calls));
     }
     all
 }
 
 fn json(rows: &[Row], exact: &[Exact], idle: &[Memory], rounds: usize, seconds: f64) -> String {
-    let exact = report::array(exact.iter().map(|(server, instructions, calls)| {
+    let exact = report::array(exact.iter().map(|(server, conns, instructions, calls)| {
         let mut object = Object::new();
-        object.text("server", server).number("connections", exact::CONNS as f64);
+        object.text("server", server).number("connections", *conns as f64);
         if let Ok(n) = instructions {
             object.number("user_instructions", *n);
         }
