@@ -14,14 +14,30 @@ use std::time::Duration;
 pub(crate) const ROOM: usize = 256;
 /// A header as the kernel lays it out: a length of pointer's size, a level, a kind. The length
 /// counts the header.
-const HEAD: usize = size_of::<usize>() + 2 * size_of::<c_int>();
+pub(crate) const HEAD: usize = size_of::<usize>() + 2 * size_of::<c_int>();
 
 /// The control messages of one datagram. Aligned as the kernel asks.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(crate) struct Control([u8; ROOM]);
 
+impl Default for Control {
+    fn default() -> Self {
+        Control([0; ROOM])
+    }
+}
+
 impl Control {
+    /// All of it, for the kernel to write into.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// The first `len` bytes.
+    pub(crate) fn bytes(&self, len: usize) -> &[u8] {
+        &self.0[..len]
+    }
+
     /// Writes one behind what `len` bytes hold; the new length.
     ///
     /// # Panics

@@ -31,7 +31,10 @@ pub use env::{CallKey, Calls, Env, Key, Pool, Shared};
 pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};
 pub use metrics::{Histogram, Metrics};
-pub use os::{Inherited, LISTEN_FDS_MAX, Os, listen_fds, mio};
+pub use os::{
+    DESCRIPTORS_MAX, Inherited, LISTEN_FDS_MAX, Os, listen_fds, mio, receive_descriptors,
+    send_descriptors,
+};
 pub use streams::{
     Address, ConnectOptions, Credentials, KeepAlive, ListenOptions, StreamInfo, StreamOption,
     Streams, TcpState,

@@ -12,29 +12,30 @@ use loopwork_reactor::{Address, Cx, Env, Handle, Id, ListenOptions, Loop, Stream
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 
-/// A connection on its way to the host that adopts it.
-pub(crate) struct Adopted<C> {
-    socket: OwnedFd,
-    conn: C,
-}
-
-/// A connection that was given away.
+/// A connection that belongs to no host: it was given away, or is on its way to one.
 #[derive(Debug)]
 pub struct Detached<C> {
     /// The socket; it does not block.
     pub socket: OwnedFd,
-    /// Bytes that were read from it, and that the protocol had not used.
+    /// Bytes that were read from it, and that no protocol has used.
     pub unread: Vec<u8>,
     /// The connection's state.
     pub conn: C,
 }
 
+impl<C: 'static> Detached<C> {
+    /// As [`adopt`], with bytes that were read before: they are shown first.
+    pub fn adopt<P: Protocol<Conn = C>>(self, env: &mut Env, handle: Handle<Host<P>>) {
+        env.calls.post(handle.driver, Box::new(self));
+    }
+}
+
 impl<P: Protocol> Host<P> {
-    pub(crate) fn adopt<W: Streams>(&mut self, cx: &mut Cx<'_, W>, adopted: Adopted<P::Conn>) {
-        let Adopted { socket, conn } = adopted;
+    pub(crate) fn adopt<W: Streams>(&mut self, cx: &mut Cx<'_, W>, adopted: Detached<P::Conn>) {
+        let Detached { socket, unread, conn } = adopted;
         let id = self.next_id(cx.env);
         match cx.world.adopt(socket, id) {
-            Ok(fd) => self.open(cx, id, fd, conn),
+            Ok(fd) => self.open(cx, id, fd, conn, &unread),
             Err(e) => self.protocol.on_close(conn, id, cx.env, Close::Dial(e.kind())),
         }
     }
@@ -64,8 +65,7 @@ pub fn adopt<P: Protocol>(
     socket: impl Into<OwnedFd>,
     conn: P::Conn,
 ) {
-    let adopted = Adopted { socket: socket.into(), conn };
-    env.calls.post(handle.driver, Box::new(adopted));
+    Detached { socket: socket.into(), unread: Vec::new(), conn }.adopt(env, handle);
 }
 
 /// As [`listen_at`](crate::listen_at), on a socket that is bound already, and may listen already:

@@ -6,7 +6,7 @@
 //!   ends with a settlement, and with the close if that was its outcome.
 //! * Buffers belong to connections that have something in them; the others share the spare ones.
 
-use crate::adopt::Adopted;
+use crate::adopt::Detached;
 use crate::connection::{Bufs, Link, Work};
 use crate::race::{DialAny, Failed, Race};
 use crate::{BlockList, Close, Protocol, Refusal};
@@ -242,16 +242,27 @@ impl<P: Protocol> Host<P> {
             return self.turn_away(cx, fd, peer, Refusal::Full(count));
         }
         match self.protocol.on_accept(cx.env, id, peer) {
-            Some(conn) => self.open(cx, id, fd, conn),
+            Some(conn) => self.open(cx, id, fd, conn, &[]),
             None => cx.world.close(fd),
         }
     }
 
-    /// A connection that stands, but for its state.
-    pub(crate) fn open<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id, fd: Fd, conn: P::Conn) {
+    /// A connection that stands, and may have been read from already.
+    pub(crate) fn open<W: Streams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        id: Id,
+        fd: Fd,
+        conn: P::Conn,
+        unread: &[u8],
+    ) {
         self.seat(cx.env, id, fd, conn, false);
         cx.env.note(id, Trace::Open);
-        self.visit(cx, id, |w, cx| w.call(cx.env, |p, c, io| p.on_open(c, io)));
+        self.visit(cx, id, |w, cx| {
+            w.bufs.carry.extend_from_slice(unread);
+            w.link.wish.reshow = !unread.is_empty();
+            w.call(cx.env, |p, c, io| p.on_open(c, io));
+        });
     }
 
     /// By a reset: it leaves no state in the kernel, where a flood would find a minute of it for
@@ -442,7 +453,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             }
             Err(mail) => mail,
         };
-        let mail = match mail.downcast::<Adopted<P::Conn>>() {
+        let mail = match mail.downcast::<Detached<P::Conn>>() {
             Ok(adopted) => return self.adopt(cx, *adopted),
             Err(mail) => mail,
         };

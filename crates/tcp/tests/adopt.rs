@@ -2,20 +2,25 @@
 
 mod support;
 
-use loopwork_reactor::{Address, Handle, ListenOptions, Loop, Os, TcpState, listen_fds};
+use loopwork_reactor::mio::{self, unix::SourceFd};
+use loopwork_reactor::{
+    Address, Cx, Driver, Handle, Id, ListenOptions, Loop, Os, Ready, TcpState, listen_fds,
+    receive_descriptors, send_descriptors,
+};
 use loopwork_sim::Sim;
 use loopwork_tcp::{
-    Close, Host, addresses, adopt, credentials, detach, info, listen_at, listen_on,
+    Close, Detached, Host, addresses, adopt, credentials, detach, info, listen_at, listen_on,
 };
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 use support::{
-    On, PATIENCE, Play, echo, fill, finish, idle, peer, play, read_all, server, turn_until,
+    On, PATIENCE, Play, Seat, echo, fill, finish, idle, peer, play, read_all, server, turn_until,
     until_closed,
 };
 
@@ -167,21 +172,73 @@ fn a_connection_is_given_away_with_what_was_not_used() {
     taken.write_all(b"well").unwrap();
     stream.read_exact(&mut more).unwrap();
     assert_eq!(&more, b"well");
-    // And back again.
-    let (mut other, home) = real();
-    adopted(&mut other, home, taken);
-    serves_adopted(&mut other, home, stream);
     // The host has given one state that no `on_close` takes.
     lp.get(host).protocol.given -= 1;
     finish(&mut lp, host);
 }
 
-fn serves_adopted(lp: &mut Loop<Os>, host: Handle<Host<Play>>, mut stream: TcpStream) {
-    stream.write_all(b"over there").unwrap();
-    turn_until(lp, |lp| lp.get(host).protocol.calls(0) == ["open", "data"]);
-    stream.read_exact(&mut [0; 10]).unwrap();
-    drop(stream);
-    finish(lp, host);
+/// A loop whose host adopts what comes in by a Unix socket, with the bytes that come along.
+struct Door {
+    id: Id,
+    from: UnixStream,
+    host: Handle<Host<Play>>,
+}
+
+impl Driver<Os> for Door {
+    fn on_ready(&mut self, cx: &mut Cx<'_, Os>, _: Ready) {
+        let mut sockets = Vec::new();
+        while let Ok(n @ 1..) = receive_descriptors(&self.from, cx.buffer, &mut sockets) {
+            for socket in sockets.drain(..) {
+                // The first byte is there to carry the descriptor.
+                let unread = cx.buffer[1..n].to_vec();
+                Detached { socket, unread, conn: Seat::default() }.adopt(cx.env, self.host);
+            }
+        }
+    }
+}
+
+/// A connection that one loop has accepted, and begun to read, is served by another to its end.
+#[test]
+fn a_connection_is_handed_over_to_another_process() {
+    let (mut lp, host, at) = server(|_, io, on| {
+        if let On::Data(_) = on {
+            io.pause();
+        }
+        0
+    });
+    let (out, from) = UnixStream::pair().unwrap();
+    let serving = thread::spawn(move || {
+        let (mut lp, host) = real();
+        let birth = lp.env.calls.birth();
+        let door = lp.add(|handle| {
+            let id = Id { birth, slot: 0, driver: handle.driver };
+            Door { id, from, host }
+        });
+        lp.with(door, |door, cx| {
+            let mut source = SourceFd(&door.from.as_raw_fd());
+            cx.world.watch(&mut source, door.id, mio::Interest::READABLE).unwrap();
+        });
+        lp.get(host).protocol.given = 3;
+        until_closed(&mut lp, host, 3);
+        let closed = &lp.get(host).protocol.closed;
+        assert!(closed.iter().all(|(_, why)| *why == Close::Finished));
+    });
+    for n in 0..3 {
+        let mut stream = peer(at);
+        stream.write_all(b"the beginning, ").unwrap();
+        turn_until(&mut lp, |lp| lp.get(host).protocol.calls(n) == ["open", "data"]);
+        let id = lp.get(host).protocol.ids[n];
+        let gone = detach(&mut lp, host, id).unwrap();
+        let message = [b"!", &gone.unread[..]].concat();
+        send_descriptors(&out, &message, &[gone.socket.as_fd()]).unwrap();
+        drop(gone);
+        stream.write_all(b"and the end").unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(read_all(stream), b"the beginning, and the end");
+    }
+    serving.join().unwrap();
+    lp.get(host).protocol.given = 0;
+    finish(&mut lp, host);
 }
 
 #[test]

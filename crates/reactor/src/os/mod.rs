@@ -14,6 +14,7 @@ mod about;
 mod alarm;
 mod datagrams;
 mod inherited;
+mod pass;
 mod raw;
 mod streams;
 mod threads;
@@ -44,6 +45,7 @@ use threads::Threads;
 
 pub use inherited::{Inherited, LISTEN_FDS_MAX, listen_fds};
 pub use mio;
+pub use pass::{DESCRIPTORS_MAX, receive_descriptors, send_descriptors};
 
 /// Events taken by one poll; what is more stays in the kernel for the next.
 const EVENTS: usize = 1024;

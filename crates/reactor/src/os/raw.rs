@@ -46,7 +46,40 @@ pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
 
 /// A descriptor that was given to this process by its number, and to nobody else in it.
 pub(super) fn own(fd: RawFd) -> OwnedFd {
-    // SAFETY: its one caller, `listen_fds`, runs once in a process, and has seen that it is open;
-    // whoever set the variables that name this process says that it is for it.
+    // SAFETY: of its two callers, `listen_fds` runs once in a process, and has seen that it is
+    // open; whoever set the variables that name this process says that it is for it. And what
+    // `receive_descriptors` reads from a message the kernel has just opened for it.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// What [`receive`] has received.
+pub(super) struct Received {
+    /// Bytes of the stream.
+    pub(super) bytes: usize,
+    /// Bytes of control messages.
+    pub(super) control: usize,
+    /// There were more control messages than had room.
+    pub(super) cut: bool,
+}
+
+/// Reads bytes with what came beside them; does not wait. Descriptors that come so are not for
+/// programs that this process starts.
+pub(super) fn receive(
+    fd: BorrowedFd<'_>,
+    into: &mut [u8],
+    control: &mut [u8],
+) -> io::Result<Received> {
+    let mut part = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
+    // SAFETY: all zeros is a message without anything: null pointers, and lengths of none.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = control.len() as _;
+    let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
+    // SAFETY: the kernel writes into the two slices, each with its length, and into `message`;
+    // all three are ours alone until the call returns.
+    let bytes = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) };
+    let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
+    let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
+    Ok(Received { bytes, control: message.msg_controllen as usize, cut })
 }
