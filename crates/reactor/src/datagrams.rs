@@ -6,6 +6,7 @@ use crate::id::{Fd, Id};
 use crate::world::World;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// One datagram of a batch: who it is from or to, and where it lies in the batch's bytes.
@@ -209,6 +210,19 @@ pub trait Datagrams: World {
     /// # Errors
     /// What the kernel says: the address in use, not ours, not allowed.
     fn bind(&mut self, at: SocketAddr, how: &BindOptions, id: Id) -> io::Result<(Fd, SocketAddr)>;
+    /// Takes over a socket that is bound already, by a parent process for instance, as if this
+    /// world had bound it; says where it is, and which peer it has.
+    ///
+    /// # Errors
+    /// No datagram socket of IPv4 or IPv6 (`InvalidInput`); `Unsupported` in a world that cannot.
+    fn adopt_datagrams(
+        &mut self,
+        _socket: OwnedFd,
+        _how: &BindOptions,
+        _id: Id,
+    ) -> io::Result<(Fd, SocketAddr, Option<SocketAddr>)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Takes only from, and sends to, this peer from now on.
     ///
     /// # Errors

@@ -12,16 +12,23 @@ use crate::protocol::{Io, Link, Options, Protocol, Wishes};
 use crate::queue::Queue;
 use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{
-    BATCH, BindOptions, Cx, Datagram, DatagramSettings, Datagrams, Driver, Env, Facts, Handle, Id,
-    Ready, TimerKey, Trace,
+    BATCH, BindOptions, Cx, Datagram, DatagramSettings, Datagrams, Driver, Env, Facts, Fd, Handle,
+    Id, Ready, TimerKey, Trace,
 };
 use std::any::Any;
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 
 /// Datagrams that may fail one after the other in one flush: an error costs a system call and a
 /// callback, and `on_error` may well send again what fails again. As many as a batch has.
 const ERRORS_PER_FLUSH: usize = BATCH;
+
+/// Rooms that receiving offers at least. Preparing a room costs some nanoseconds, a call some
+/// hundred: so it offers [`MORE`] times as many as were last used.
+const FEW: usize = 4;
+/// From few to a whole batch in two calls.
+const MORE: usize = 4;
 
 /// What [`post_open`](crate::post_open) sends by mail.
 pub(crate) struct Open {
@@ -53,9 +60,11 @@ impl<P: Protocol> Host<P> {
                 local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 peer: None,
                 room: options.max_datagram,
+                offer: BATCH,
                 facts: false,
                 errors: false,
                 failed: false,
+                holds: false,
                 readable: false,
                 writable: false,
                 again: false,
@@ -94,16 +103,53 @@ impl<P: Protocol> Host<P> {
         }
         let id = Id { birth: cx.env.calls.birth(), ..self.link.id };
         let (fd, local) = cx.world.bind(at, how, id)?;
+        self.begin(cx, fd, id, local, None, how);
+        Ok(local)
+    }
+
+    pub(crate) fn adopt<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        socket: OwnedFd,
+        how: &BindOptions,
+    ) -> io::Result<SocketAddr> {
+        if self.link.fd.is_some() {
+            return Err(ErrorKind::AlreadyExists.into());
+        }
+        let id = Id { birth: cx.env.calls.birth(), ..self.link.id };
+        let (fd, local, peer) = cx.world.adopt_datagrams(socket, how, id)?;
+        self.begin(cx, fd, id, local, peer, how);
+        Ok(local)
+    }
+
+    fn begin<W: Datagrams>(
+        &mut self,
+        cx: &mut Cx<'_, W>,
+        fd: Fd,
+        id: Id,
+        local: SocketAddr,
+        peer: Option<SocketAddr>,
+        how: &BindOptions,
+    ) {
         // A fresh socket can send; if not, the first try says so.
         let link = &mut self.link;
         (link.fd, link.id, link.local, link.writable) = (Some(fd), id, local, true);
-        link.room = self.options.room(how);
+        (link.peer, link.room) = (peer, self.options.room(how));
         (link.facts, link.errors) = (how.facts(), how.errors);
+        link.holds = true;
         cx.env.calls.hold();
         cx.env.note(id, Trace::Open);
         self.call(cx.env, |p, io| p.on_open(io));
         self.settle(cx);
-        Ok(local)
+    }
+
+    /// Whether the loop runs for this socket.
+    pub(crate) fn hold(&mut self, env: &mut Env, holds: bool) {
+        if self.link.fd.is_none() || self.link.holds == holds {
+            return;
+        }
+        self.link.holds = holds;
+        if holds { env.calls.hold() } else { env.calls.release() }
     }
 
     /// Runs a piece of the protocol, with its socket. Wishes are noted, not carried out.
@@ -170,25 +216,29 @@ impl<P: Protocol> Host<P> {
     fn read<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
         let Some(fd) = self.link.fd else { return };
         let room = self.link.room;
-        let full = (cx.buffer.len() / room).min(BATCH);
-        let batches = self.options.batches_per_turn.max(1);
-        let mut left = batches as usize * BATCH;
-        for _ in 0..batches {
+        let most = (cx.buffer.len() / room).min(BATCH);
+        // The first calls may offer few rooms: two more, then.
+        let batches = self.options.batches_per_turn.max(1) as usize;
+        let mut left = batches * BATCH;
+        for _ in 0..batches + 2 {
             if self.wish.close || left == 0 {
                 break;
             }
+            let offer = self.link.offer.min(most);
+            let into = &mut cx.buffer[..offer * room];
             self.got.clear();
             let told = match self.link.facts {
-                false => cx.world.recv(fd, cx.buffer, room, &mut self.got),
+                false => cx.world.recv(fd, into, room, &mut self.got),
                 true => {
                     self.facts.clear();
-                    cx.world.recv_facts(fd, cx.buffer, room, &mut self.got, &mut self.facts)
+                    cx.world.recv_facts(fd, into, room, &mut self.got, &mut self.facts)
                 }
             };
             match told {
                 Ok(()) => {
                     let used = self.got.last().map_or(0, |last| last.start as usize / room + 1);
-                    self.link.readable = used >= full;
+                    self.link.readable = used >= offer;
+                    self.link.offer = (used * MORE).clamp(FEW, BATCH);
                     left = left.saturating_sub(self.got.len());
                     self.show(cx);
                 }
@@ -351,7 +401,9 @@ impl<P: Protocol> Host<P> {
         let Some(fd) = self.link.fd.take() else { return };
         cx.world.close(fd);
         cx.env.calls.timers.cancel(self.link.timer);
-        cx.env.calls.release();
+        if std::mem::take(&mut self.link.holds) {
+            cx.env.calls.release();
+        }
         cx.env.note(self.link.id, Trace::Close);
         let link = &mut self.link;
         (link.readable, link.writable, link.again, link.retried) = (false, false, false, false);

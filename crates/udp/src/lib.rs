@@ -42,7 +42,8 @@ mod queue;
 pub use host::Host;
 pub use loopwork_reactor::{BindOptions, DatagramOption, DatagramSettings, Facts, Source};
 pub use open::{
-    add, associate, bind, bind_with, close, dissociate, open, post_open, set, settings, with,
+    add, adopt, associate, bind, bind_with, close, dissociate, hold, open, post_open, set,
+    settings, with,
 };
 pub use protocol::{Io, Options, Protocol};
 pub use queue::Sent;

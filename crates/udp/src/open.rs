@@ -11,6 +11,7 @@ use loopwork_reactor::{
 };
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 /// Binds a socket and sets a protocol on it; says where it is (the real port). Of several sockets
 /// each has its own protocol.
@@ -65,6 +66,32 @@ pub fn open<W: Datagrams, P: Protocol>(
     how: &BindOptions,
 ) -> io::Result<SocketAddr> {
     lp.with(host, |host, cx| host.open(cx, at, how))
+}
+
+/// Takes over a socket that is bound already, by a parent process for instance: as [`open`].
+///
+/// # Errors
+/// No datagram socket of IPv4 or IPv6 (`InvalidInput`); `AlreadyExists` while the host has an open
+/// one; `Unsupported` in a world that cannot.
+///
+/// # Panics
+/// With a handle of another loop.
+pub fn adopt<W: Datagrams, P: Protocol>(
+    lp: &mut Loop<W>,
+    host: Handle<Host<P>>,
+    socket: OwnedFd,
+    how: &BindOptions,
+) -> io::Result<SocketAddr> {
+    lp.with(host, |host, cx| host.adopt(cx, socket, how))
+}
+
+/// Whether the loop goes on running for this socket alone, as Node's `ref` and `unref`. It does,
+/// unless told otherwise. Of a closed socket it says nothing, and nothing is kept for the next.
+///
+/// # Panics
+/// With a handle of another loop.
+pub fn hold<W: Datagrams, P: Protocol>(lp: &mut Loop<W>, host: Handle<Host<P>>, holds: bool) {
+    lp.with(host, |host, cx| host.hold(cx.env, holds));
 }
 
 /// [`open`] from any callback, in this turn's or the next one's posts: the answer is `on_open` or

@@ -60,7 +60,7 @@ pub struct Options {
     /// 65,536: more than any datagram, so nothing is. Less makes no call shorter: each takes up to
     /// 64, of any length.
     pub max_datagram: usize,
-    /// Receive calls of one turn, and batches of 64 datagrams. 4: some hundred microseconds for
+    /// Batches of 64 datagrams that one turn receives. 4: some hundred microseconds for
     /// 256 datagrams, before the other sockets and the timers have their turn. What the kernel
     /// has put together ([`BindOptions::gro`]) comes in larger batches, of which the last is
     /// shown whole: at most 4,096 datagrams more.
@@ -105,12 +105,16 @@ pub(crate) struct Link {
     pub(crate) peer: Option<SocketAddr>,
     /// For what comes at once, in bytes.
     pub(crate) room: usize,
+    /// Rooms that the next receiving offers.
+    pub(crate) offer: usize,
     /// Facts were asked for.
     pub(crate) facts: bool,
     /// Errors of the network were asked for.
     pub(crate) errors: bool,
     /// Some may wait to be told.
     pub(crate) failed: bool,
+    /// The loop runs for it.
+    pub(crate) holds: bool,
     /// Receiving may give something.
     pub(crate) readable: bool,
     /// Sending may take something.

@@ -159,3 +159,55 @@ fn the_same_port_is_bound_again_at_once() {
         assert_ne!(lp.get(h).id(), Some(old), "an id never repeats");
     }
 }
+
+#[test]
+fn a_socket_that_is_bound_already_is_taken_over() {
+    let mut lp = new_loop();
+    let h = udp::add(&mut lp, Options::default(), Notes { echo: true, ..Notes::default() });
+    let (ready, other) = (peer(), peer());
+    let at = ready.local_addr().unwrap();
+    assert_eq!(udp::adopt(&mut lp, h, ready.into(), &how(|_| {})).unwrap(), at);
+    assert_eq!(notes(&mut lp, h).opened, [at]);
+    other.send_to(b"hello", at).unwrap();
+    until(&mut lp, |lp| notes(lp, h).got.len() == 1);
+    assert_eq!(other.recv_from(&mut [0; 9]).unwrap(), (5, at));
+    let again = udp::adopt(&mut lp, h, peer().into(), &how(|_| {})).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+    // One that has a peer keeps it; one of another kind is refused.
+    udp::close(&mut lp, h);
+    let connected = peer();
+    connected.connect(at).unwrap();
+    udp::adopt(&mut lp, h, connected.into(), &how(|_| {})).unwrap();
+    udp::with(&mut lp, h, |_, io| {
+        assert_eq!(io.peer(), Some(at));
+        assert_eq!(io.send(local(), b"elsewhere"), Sent::Dropped);
+    });
+    udp::close(&mut lp, h);
+    let stream = std::net::TcpListener::bind(local()).unwrap();
+    let wrong = udp::adopt(&mut lp, h, stream.into(), &how(|_| {})).unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+    lp.run().unwrap();
+}
+
+#[test]
+fn a_loop_does_not_run_for_who_does_not_hold_it() {
+    let mut lp = new_loop();
+    let (h, at) = open(&mut lp, "127.0.0.1:0");
+    udp::hold(&mut lp, h, false);
+    udp::hold(&mut lp, h, false);
+    assert!(!lp.env.calls.alive());
+    lp.run().unwrap();
+    // It is open all the same.
+    peer().send_to(b"x", at).unwrap();
+    until(&mut lp, |lp| notes(lp, h).got.len() == 1);
+    udp::hold(&mut lp, h, true);
+    assert!(lp.env.calls.alive());
+    udp::hold(&mut lp, h, false);
+    udp::close(&mut lp, h);
+    udp::hold(&mut lp, h, true);
+    assert!(!lp.env.calls.alive(), "a closed one holds nothing");
+    udp::open(&mut lp, h, local(), &how(|_| {})).unwrap();
+    assert!(lp.env.calls.alive(), "a new one does");
+    udp::close(&mut lp, h);
+    lp.run().unwrap();
+}

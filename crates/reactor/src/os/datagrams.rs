@@ -12,7 +12,7 @@ use mio::net::UdpSocket;
 use socket2::{InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Errors of this host's own kernel that are skipped in one search for one of the network's.
 const OWN_ERRORS: usize = 64;
@@ -49,6 +49,26 @@ impl Datagrams for Os {
         let at = socket.local_addr()?;
         self.batches.get_or_insert_default();
         Ok((self.seat(socket, id, BOTH, |s| Kind::Udp(s, udp))?, at))
+    }
+
+    fn adopt_datagrams(
+        &mut self,
+        socket: OwnedFd,
+        how: &BindOptions,
+        id: Id,
+    ) -> io::Result<(Fd, SocketAddr, Option<SocketAddr>)> {
+        let socket = Socket::from(socket);
+        let at =
+            socket.local_addr()?.as_socket().filter(|_| socket.r#type().ok() == Some(Type::DGRAM));
+        let at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        socket.set_nonblocking(true)?;
+        socket.set_cloexec(true)?;
+        let peer = socket.peer_addr().ok().and_then(|peer| peer.as_socket());
+        let mut udp = ask(&socket, at.is_ipv6(), how)?;
+        udp.connected = peer.is_some();
+        self.batches.get_or_insert_default();
+        let socket = UdpSocket::from_std(socket.into());
+        Ok((self.seat(socket, id, BOTH, |s| Kind::Udp(s, udp))?, at, peer))
     }
 
     fn associate(&mut self, fd: Fd, peer: SocketAddr) -> io::Result<()> {
