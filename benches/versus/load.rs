@@ -16,7 +16,7 @@ pub(crate) const CHUNK: usize = 64 * 1024;
 /// not so many that memory is measured instead.
 const WINDOW: u64 = 4 * CHUNK as u64;
 /// A server that says nothing for so long has failed.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a load goes on.
 #[derive(Clone, Copy)]

@@ -70,14 +70,14 @@ fn main() -> ExitCode {
 fn serve(name: &str, service: &str, core: &str) -> io::Result<()> {
     sys::die_with_parent();
     sys::descriptors()?;
-    sys::pin(core.parse().map_err(io::Error::other)?)?;
+    sys::pin(core.parse().map_err(io::Error::other)?);
     servers::run(name, service)
 }
 
 fn idle(words: &[&str]) -> io::Result<()> {
     let args = Args::of(words, &["--conns", "--only"])?;
     sys::descriptors()?;
-    sys::pin(1)?;
+    sys::pin(1);
     let servers: Vec<_> = SERVERS.into_iter().filter(|s| args.lists("--only", s)).collect();
     idle::measure(&servers, args.number("--conns", 10_000)?).map(drop)
 }

@@ -74,8 +74,15 @@ pub(crate) fn close(fd: RawFd) {
     unsafe { libc::close(fd) };
 }
 
-/// Keeps this process on one core.
-pub(crate) fn pin(core: usize) -> io::Result<()> {
+/// Keeps this process on one core. Where there is no such core, or none that we may have, it goes
+/// wherever it is put: what is counted stays right, what is timed becomes coarse, and it is said.
+pub(crate) fn pin(core: usize) {
+    if let Err(e) = set_core(core) {
+        eprintln!("not kept on core {core}: {e}");
+    }
+}
+
+fn set_core(core: usize) -> io::Result<()> {
     // SAFETY: a `cpu_set_t` is an array of integers; `CPU_SET` is given a core within it, and the
     // set outlives the call.
     let n = unsafe {

@@ -54,7 +54,7 @@ struct Row {
 /// What the kernel says.
 pub(crate) fn serve(name: &str, service: &str, core: &str) -> io::Result<()> {
     sys::die_with_parent();
-    sys::pin(core.parse().map_err(io::Error::other)?)?;
+    sys::pin(core.parse().map_err(io::Error::other)?);
     udp_servers::run(name, service)
 }
 
@@ -67,7 +67,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     let rounds = args.number("--rounds", 15)?;
     let seconds = args.number("--seconds", 1.0)?;
     let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
-    sys::pin(1)?;
+    sys::pin(1);
     // The raw one is what the others are measured by.
     let wanted = |s: &&str| *s == SERVERS[0] || args.lists("--only", s);
     let servers: Vec<&'static str> = SERVERS.into_iter().filter(wanted).collect();
