@@ -103,6 +103,11 @@ pub struct ConnectOptions {
     pub settings: Vec<StreamOption>,
     /// The one network device that the connection may use (`SO_BINDTODEVICE`).
     pub device: Option<String>,
+    /// The first bytes leave with the SYN, a round trip sooner, if the peer has given its cookie
+    /// before (`TCP_FASTOPEN_CONNECT`, RFC 7413). The connection then stands at once, as far as
+    /// can be told, and nothing at all is sent before there are bytes: only for who speaks first.
+    /// Such bytes may arrive twice (§2.1): only for what may be repeated.
+    pub fast_open: bool,
 }
 
 /// When the kernel probes a connection that is idle, and when it gives up

@@ -46,6 +46,19 @@ pub(super) fn tcp(fd: BorrowedFd<'_>) -> io::Result<StreamInfo> {
     })
 }
 
+/// A connection with fast open whose SYN has not left: it waits for bytes to take along.
+pub(super) fn waits_for_bytes(fd: BorrowedFd<'_>) -> bool {
+    /// `tcpi_segs_out`, a word: segments sent.
+    const SENT: usize = 136;
+    let (mut on, mut info) = ([0; 4], [0xff; INFO]);
+    let asked = raw::get(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, &mut on);
+    asked.is_ok()
+        && on != [0; 4]
+        && raw::get(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).is_ok()
+        && state(info[0]) == TcpState::SynSent
+        && info[SENT..SENT + 4] == [0; 4]
+}
+
 /// The kernel's numbers (`include/net/tcp_states.h`). Its 12 is a connection that is about to be
 /// accepted.
 fn state(number: u8) -> TcpState {

@@ -156,6 +156,9 @@ impl Streams for Os {
             socket.set_tcp_nodelay(true)?;
         }
         configure(&socket, tcp, &how.settings, how.device.as_deref())?;
+        if tcp && how.fast_open {
+            raw::set(socket.as_fd(), libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1)?;
+        }
         if let Some(from) = from {
             socket.bind(&SockAddr::from(from))?;
         }
@@ -179,9 +182,10 @@ impl Streams for Os {
         };
         match (error, peer) {
             (Some(e), _) => Err(e),
-            (None, Err(e)) if e.kind() == ErrorKind::NotConnected => {
-                Err(ErrorKind::WouldBlock.into())
-            }
+            (None, Err(e)) if e.kind() == ErrorKind::NotConnected => match self.kind(fd)? {
+                Kind::Tcp(s, _) if about::waits_for_bytes(s.as_fd()) => Ok(()),
+                _ => Err(ErrorKind::WouldBlock.into()),
+            },
             (None, peer) => peer,
         }
     }
@@ -416,11 +420,13 @@ fn set(socket: &Socket, tcp: bool, option: StreamOption) -> io::Result<()> {
     }
 }
 
-/// The kernel has two names for its own want of memory.
+/// The kernel has two names for its own want of memory, and for being asked too soon.
 #[cold]
 fn write_error(e: io::Error) -> io::Error {
     match e.raw_os_error() {
         Some(libc::ENOBUFS) => ErrorKind::OutOfMemory.into(),
+        // A SYN that should have taken the bytes along went without: the cookie is gone.
+        Some(libc::EINPROGRESS) => ErrorKind::WouldBlock.into(),
         _ => e,
     }
 }
