@@ -4,11 +4,17 @@
 
 use crate::id::{Fd, Id};
 use crate::world::World;
-use std::io;
+use std::fs::File;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// What is read of a file at a time, where the kernel does not send it itself: a part of the
+/// stack, and long enough that the two calls are a small part of the work.
+const FILE_CHUNK: usize = 16 * 1024;
 
 /// Where a stream socket is, or shall be: an IP address and port, or a Unix path.
 #[derive(Clone, PartialEq, Eq, Debug, Hash)]
@@ -299,6 +305,25 @@ pub trait Streams: World {
     /// `WouldBlock`; `OutOfMemory`: the kernel has no room for it now, and promises no readiness;
     /// or the end of the connection (`BrokenPipe`, `ConnectionReset`).
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes slices as one; may take less than there is. A count that ends within a slice
+    /// promises a [`Ready`](crate::Ready), as a short write does; one that ends between two
+    /// promises nothing. A world that cannot gather writes the first.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_vectored(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        first.map_or(Ok(0), |slice| self.write(fd, slice))
+    }
+    /// Writes `len` bytes of a file, from `at` on; may take less, and promises a readiness for
+    /// the rest only with `WouldBlock`. `Ok(0)`: the file ends there. Blocks for as long as the
+    /// disk needs. A world that has no such call reads a part of the file, and writes it.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write); what the system says of the file.
+    fn send_file(&mut self, fd: Fd, file: &File, at: u64, len: u64) -> io::Result<u64> {
+        copy_file(self, fd, file, at, len)
+    }
     /// Ends our side, behind what was written.
     ///
     /// # Errors
@@ -365,4 +390,26 @@ pub trait Streams: World {
     fn credentials(&mut self, _fd: Fd) -> io::Result<Credentials> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// Reads a part of a file's range and writes it; what was written.
+pub(crate) fn copy_file<W: Streams + ?Sized>(
+    world: &mut W,
+    fd: Fd,
+    file: &File,
+    at: u64,
+    len: u64,
+) -> io::Result<u64> {
+    let mut chunk = [0; FILE_CHUNK];
+    let room = FILE_CHUNK.min(usize::try_from(len).unwrap_or(FILE_CHUNK));
+    let there = loop {
+        match file.read_at(&mut chunk[..room], at) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => break other?,
+        }
+    };
+    if there == 0 {
+        return Ok(0);
+    }
+    world.write(fd, &chunk[..there]).map(|n| n as u64)
 }

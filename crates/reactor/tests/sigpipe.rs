@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use loopwork_reactor::{Address, Id, ListenOptions, Os, Ready, Streams, World};
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, IoSlice};
 use std::time::Duration;
 
 fn id(birth: u64) -> Id {
@@ -43,6 +44,10 @@ fn write_to_the_gone(at: &Address) {
     // Ours is ended: the same.
     let _ = os.shutdown(server);
     assert_eq!(os.write(server, b"?").unwrap_err().kind(), ErrorKind::BrokenPipe);
+    let slices = [IoSlice::new(b"some"), IoSlice::new(b"body?")];
+    assert_eq!(os.write_vectored(server, &slices).unwrap_err().kind(), ErrorKind::BrokenPipe);
+    let file = File::open(std::env::current_exe().unwrap()).unwrap();
+    assert_eq!(os.send_file(server, &file, 0, 100).unwrap_err().kind(), ErrorKind::BrokenPipe);
 }
 
 #[test]

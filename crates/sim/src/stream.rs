@@ -13,7 +13,7 @@ use crate::ports::{Hold, routed};
 use loopwork_reactor::{Address, Fd, Id, ListenOptions, StreamOption, Streams};
 use std::collections::VecDeque;
 use std::hash::Hasher;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -367,6 +367,12 @@ impl Streams for Sim {
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
         let answer = self.net.write(fd, bytes);
         self.net.answer(call::WRITE, fd.0.into(), answer, |n| *n as u64)
+    }
+
+    fn write_vectored(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // As one write, so that it may be cut anywhere.
+        let bytes = slices.iter().flat_map(|slice| slice.iter().copied()).collect::<Vec<u8>>();
+        self.write(fd, &bytes)
     }
 
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {

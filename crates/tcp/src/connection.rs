@@ -7,10 +7,12 @@
 //! * Whoever stops before it is dry queues itself again: the edge will not come back.
 //! * Input costs linear work: of the bytes kept and the bytes new, the fewer are copied.
 
+use crate::inserts::{Inserts, SLICES};
 use crate::{Close, Count, Io, Out, Protocol, Wishes};
 use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
-use std::io::ErrorKind::{OutOfMemory, TimedOut, WouldBlock};
+use std::io::ErrorKind::{self, OutOfMemory, TimedOut, WouldBlock};
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 /// Output above which a writer is told [`Full`](crate::Flow::Full) and nothing more is read: a
@@ -28,6 +30,12 @@ const STARVED_RETRY: Duration = Duration::from_millis(10);
 /// Rounds of flush, `on_drain` and show in one turn: the same budget for who writes.
 const ROUNDS_PER_TURN: usize = 16;
 
+/// Writes of output with inserts, of one connection in one flush. With [`FILE_PER_CALL`] a peer
+/// that takes a file as fast as it is sent moves as much as one that sends ([`READS_PER_TURN`]).
+const WRITES_PER_FLUSH: usize = 16;
+/// What one call sends of a file: what a call costs is nothing beside it.
+const FILE_PER_CALL: u64 = 256 * 1024;
+
 /// Larger buffers go back to the allocator when they have emptied: one big message must not stay
 /// for ever.
 const IDLE_MAX: usize = 256 * 1024;
@@ -36,6 +44,8 @@ const IDLE_MAX: usize = 256 * 1024;
 #[derive(Default)]
 pub(crate) struct Bufs {
     pub(crate) out: Vec<u8>,
+    /// What goes out in the place of some bytes of `out`.
+    pub(crate) inserts: Inserts,
     /// How much of `out` the kernel has taken.
     pub(crate) sent: usize,
     /// Input that was shown and not used.
@@ -49,6 +59,44 @@ impl Bufs {
 
     pub(crate) fn pending(&self) -> usize {
         self.out.len() - self.sent
+    }
+
+    /// What is left to send is above its mark.
+    fn over(&self) -> bool {
+        (self.pending() as u64).saturating_add(self.inserts.weight()) > HIGH_WATER as u64
+    }
+
+    /// Forgets what is left to send.
+    fn lose(&mut self) {
+        self.sent = self.out.len();
+        self.inserts.clear();
+    }
+
+    /// After writes: what went out goes, if all of it went, or if that is worth a move.
+    #[inline]
+    fn tidy(&mut self) {
+        if self.pending() == 0 {
+            self.out.clear();
+            self.sent = 0;
+        } else if self.sent > HIGH_WATER && self.sent > self.pending() {
+            // What went is longer than what is left: moving it costs less than was saved.
+            self.out.drain(..self.sent);
+            self.inserts.shift(self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Writes what lies in memory, up to a file.
+    fn gather<W: Streams>(&self, cx: &mut Cx<'_, W>, fd: Fd) -> io::Result<u64> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = self.inserts.slices(&self.out, self.sent, &mut slices);
+        cx.world.write_vectored(fd, &slices[..count]).map(|n| n as u64)
+    }
+
+    /// Sends the file that is next.
+    fn send_file<W: Streams>(&self, cx: &mut Cx<'_, W>, fd: Fd) -> io::Result<u64> {
+        let Some((file, from, to)) = self.inserts.file(self.sent) else { return Ok(0) };
+        cx.world.send_file(fd, file, from, FILE_PER_CALL.min(to - from))
     }
 
     /// Empty, and small enough to be kept for the next visit.
@@ -119,6 +167,20 @@ impl Link {
         !(wished | odd)
     }
 
+    /// A write failed. Unless it only has to wait the output is lost, but what the peer said
+    /// before may still be read.
+    #[cold]
+    fn write_failed(&mut self, bufs: &mut Bufs, why: ErrorKind) {
+        match why {
+            WouldBlock => self.writable = false,
+            OutOfMemory => self.starved = true,
+            _ => {
+                (self.broken, self.readable, self.closed) = (true, true, true);
+                bufs.lose();
+            }
+        }
+    }
+
     fn may_read(&self) -> bool {
         let full = self.full && !self.wish.read_when_full;
         let wanted = !full && !self.wish.paused && self.wish.abort.is_none();
@@ -144,7 +206,8 @@ impl<P: Protocol> Work<'_, P> {
         f: impl FnOnce(&mut P, &mut P::Conn, &mut Io<'_>) -> R,
     ) -> R {
         let limit = HIGH_WATER + self.bufs.sent;
-        let out = Out { buf: &mut self.bufs.out, below: 0, limit };
+        let Bufs { out, inserts, .. } = &mut *self.bufs;
+        let out = Out { buf: out, inserts: Some(inserts), below: 0, limit };
         let (wish, count) = (&mut self.link.wish, self.link.count);
         f(self.protocol, self.conn, &mut Io { id: self.id, out, wish, count, env })
     }
@@ -200,7 +263,7 @@ impl<P: Protocol> Work<'_, P> {
 
     /// The output is above its mark, or was and has not emptied, and so nothing is shown.
     fn over(&self) -> bool {
-        let full = self.link.full || self.bufs.pending() > HIGH_WATER;
+        let full = self.link.full || self.bufs.over();
         full && !self.link.wish.read_when_full
     }
 
@@ -240,13 +303,12 @@ impl<P: Protocol> Work<'_, P> {
         self.link.wish.abort.get_or_insert(why);
     }
 
-    /// Writes what there is to write. An error loses the output; what the peer said before it
-    /// broke may still be read.
+    /// Writes what there is to write, all of it in the buffer.
     #[inline(always)]
     fn flush<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         let (link, bufs) = (&mut *self.link, &mut *self.bufs);
         if link.broken || link.fin {
-            bufs.sent = bufs.out.len();
+            bufs.lose();
         }
         link.starved = false;
         while link.writable && bufs.pending() > 0 {
@@ -258,25 +320,52 @@ impl<P: Protocol> Work<'_, P> {
                     link.writable = n == rest;
                     cx.env.note_bytes(&self.id, Trace::Wrote, n);
                 }
-                Err(e) if e.kind() == WouldBlock => link.writable = false,
-                Err(e) if e.kind() == OutOfMemory => {
-                    link.starved = true;
+                Err(e) => {
+                    link.write_failed(bufs, e.kind());
                     break;
-                }
-                Err(_) => {
-                    (link.broken, link.readable, link.closed) = (true, true, true);
-                    bufs.sent = bufs.out.len();
                 }
             }
         }
-        if bufs.pending() == 0 {
-            bufs.out.clear();
-            bufs.sent = 0;
-        } else if bufs.sent > HIGH_WATER && bufs.sent > bufs.pending() {
-            // What went is longer than what is left: moving it costs less than was saved.
-            bufs.out.drain(..bufs.sent);
-            bufs.sent = 0;
+        bufs.tidy();
+    }
+
+    /// As [`flush`](Self::flush), where not all of the output is in the buffer.
+    #[cold]
+    fn flush_inserts<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
+        let (link, bufs) = (&mut *self.link, &mut *self.bufs);
+        if link.broken || link.fin {
+            bufs.lose();
         }
+        link.starved = false;
+        for _ in 0..WRITES_PER_FLUSH {
+            if !link.writable || bufs.pending() == 0 {
+                break;
+            }
+            let file = bufs.inserts.file(bufs.sent).is_some();
+            let wrote = if file { bufs.send_file(cx, link.fd) } else { bufs.gather(cx, link.fd) };
+            match wrote {
+                Ok(0) if file => {
+                    cx.env.note(self.id, Trace::Say("a file is shorter than was promised"));
+                    return self.fail(Close::Aborted);
+                }
+                Ok(n) => {
+                    let within = bufs.inserts.advance(&bufs.out, &mut bufs.sent, n);
+                    link.count.sent += n;
+                    // Of a file only an error says that there is no room.
+                    link.writable = file || !within;
+                    cx.env.note_bytes(&self.id, Trace::Wrote, n as usize);
+                }
+                Err(e) if file && !is_streams(e.kind()) => {
+                    cx.env.note(self.id, Trace::Say("a file cannot be read"));
+                    return self.fail(Close::Aborted);
+                }
+                Err(e) => {
+                    link.write_failed(bufs, e.kind());
+                    break;
+                }
+            }
+        }
+        bufs.tidy();
     }
 
     /// Flushes, tells of drains and shows what was left, until nothing of it is to be done; says
@@ -284,8 +373,10 @@ impl<P: Protocol> Work<'_, P> {
     fn rounds<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> bool {
         for _ in 0..ROUNDS_PER_TURN {
             // Before the flush: who was told Full is owed a drain.
-            self.link.full |= self.bufs.pending() > HIGH_WATER;
-            if !self.bufs.out.is_empty() {
+            self.link.full |= self.bufs.over();
+            if !self.bufs.inserts.is_empty() {
+                self.flush_inserts(cx);
+            } else if !self.bufs.out.is_empty() {
                 self.flush(cx);
             }
             let drained = self.link.full && self.bufs.out.is_empty();
@@ -315,7 +406,8 @@ impl<P: Protocol> Work<'_, P> {
     #[inline(always)]
     pub(crate) fn settle<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
         // As a rule there is some output, and no other wish.
-        if self.link.is_plain() && self.bufs.pending() <= HIGH_WATER {
+        let inserts = !self.bufs.inserts.is_empty();
+        if self.link.is_plain() && !inserts && self.bufs.pending() <= HIGH_WATER {
             if !self.bufs.out.is_empty() {
                 self.flush(cx);
             }
@@ -351,7 +443,9 @@ impl<P: Protocol> Work<'_, P> {
         if link.broken && !link.may_read() {
             return Some(Close::Reset);
         }
-        self.wait(cx, spent || self.link.may_read());
+        // The budget of a flush may have ended, with room in the kernel.
+        let unsent = self.link.writable && !self.link.starved && !self.bufs.inserts.is_empty();
+        self.wait(cx, spent || unsent || self.link.may_read());
         None
     }
 
@@ -418,6 +512,17 @@ impl<P: Protocol> Work<'_, P> {
             self.fail(if late { Close::TimedOut } else { Close::Reset });
         }
     }
+}
+
+/// Of an error of a call that sends a file: it is the stream's, and not the file's.
+fn is_streams(why: ErrorKind) -> bool {
+    use ErrorKind::{
+        BrokenPipe, ConnectionAborted, ConnectionReset, HostUnreachable, NetworkDown,
+        NetworkUnreachable, NotConnected,
+    };
+    let waits = matches!(why, WouldBlock | OutOfMemory | TimedOut);
+    let gone = matches!(why, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected);
+    waits || gone || matches!(why, HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
 const _: () = assert!(CARRY_MAX + 2 * READ_MAX <= loopwork_reactor::READ_BUFFER);

@@ -5,12 +5,23 @@
 //! * Public fields are public so that they can be borrowed apart: `io.out` and `io.env.shared` in
 //!   one expression.
 
+use crate::inserts::{INSERT_MIN, Inserts, What};
 use crate::{Close, Flow};
 use loopwork_reactor::{Env, Id, Instant, StreamOption};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// What is read of a file at a time, where it must be copied.
+const CHUNK: u64 = 16 * 1024;
 
 /// The end of a connection's output: append only.
 pub struct Out<'a> {
     pub(crate) buf: &'a mut Vec<u8>,
+    /// What is not copied; a layer inside has none, since the layer around it changes the bytes.
+    pub(crate) inserts: Option<&'a mut Inserts>,
     /// Bytes that layers below hold already.
     pub(crate) below: usize,
     /// Above so many the output is full.
@@ -25,13 +36,107 @@ impl<'a> Out<'a> {
         self.flow()
     }
 
+    /// Appends bytes that others hold too, a message to many say: they are not copied, but where
+    /// they are few, or on a layer that changes what it carries (WebSocket, TLS).
+    pub fn write_shared(&mut self, bytes: &Arc<[u8]>) -> Flow {
+        match &mut self.inserts {
+            Some(inserts) if bytes.len() >= INSERT_MIN => {
+                inserts.push(self.buf, What::Shared(bytes.clone()), bytes.len());
+                self.flow()
+            }
+            _ => self.write(bytes),
+        }
+    }
+
+    /// Appends bytes of the program's own, likewise.
+    pub fn write_static(&mut self, bytes: &'static [u8]) -> Flow {
+        match &mut self.inserts {
+            Some(inserts) if bytes.len() >= INSERT_MIN => {
+                inserts.push(self.buf, What::Static(bytes), bytes.len());
+                self.flow()
+            }
+            _ => self.write(bytes),
+        }
+    }
+
+    /// Appends bytes that the caller has no more use for, likewise.
+    pub fn write_owned(&mut self, bytes: Vec<u8>) -> Flow {
+        match &mut self.inserts {
+            Some(inserts) if bytes.len() >= INSERT_MIN => {
+                let len = bytes.len();
+                inserts.push(self.buf, What::Owned(bytes), len);
+                self.flow()
+            }
+            _ => self.write(&bytes),
+        }
+    }
+
+    /// Appends a range of a file, and moves the range's start behind what was taken. On a plain
+    /// connection that is all of it: the kernel sends it from where it lies (`sendfile`), and
+    /// [`Flow::Full`] holds for as long as much of it is left. On a layer that changes what it
+    /// carries the file is read here until the output is full; the rest of the range is for
+    /// `on_drain`. So who calls again with what is left, works on both:
+    ///
+    /// ```
+    /// # use std::{fs::File, io, ops::Range, sync::Arc};
+    /// # use loopwork_tcp::{Close, Io};
+    /// /// In `on_open` or `on_data`, and again in `on_drain`.
+    /// fn more(io: &mut Io<'_>, file: &Arc<File>, left: &mut Range<u64>) {
+    ///     match io.write_file(file, left) {
+    ///         Ok(_) if left.is_empty() => io.end(),
+    ///         Ok(_) => {}
+    ///         Err(_) => io.abort(Close::Aborted),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// Where the file turns out shorter than the range, or cannot be read, the connection is
+    /// given up ([`Close::Aborted`]), since the peer was promised more. Reading blocks the loop
+    /// for as long as the disk needs; a file that others change while it goes out, goes out
+    /// changed.
+    ///
+    /// # Errors
+    /// Where it is read here: what the system says; `UnexpectedEof` when it is too short.
+    pub fn write_file(&mut self, file: &Arc<File>, range: &mut Range<u64>) -> io::Result<Flow> {
+        if let Some(inserts) = &mut self.inserts {
+            if !range.is_empty() {
+                inserts.push_file(self.buf, file.clone(), range.start, range.end);
+                range.start = range.end;
+            }
+            return Ok(self.flow());
+        }
+        while !range.is_empty() && self.flow() == Flow::Open {
+            let before = self.buf.len();
+            let room = CHUNK.min(range.end - range.start) as usize;
+            self.buf.resize(before + room, 0);
+            let read = file.read_at(&mut self.buf[before..], range.start);
+            self.buf.truncate(before + read.as_ref().map_or(0, |n| *n));
+            match read {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(n) => range.start += n as u64,
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(self.flow())
+    }
+
+    /// What layers below and the buffer hold.
+    #[inline]
+    fn held(&self) -> usize {
+        let inserted = self.inserts.as_ref().map_or(0, |i| i.weight());
+        let inserted = usize::try_from(inserted).unwrap_or(usize::MAX);
+        self.below.saturating_add(self.buf.len()).saturating_add(inserted)
+    }
+
     /// Whether more should be written.
     #[inline]
     pub fn flow(&self) -> Flow {
-        if self.below + self.buf.len() > self.limit { Flow::Full } else { Flow::Open }
+        if self.held() > self.limit { Flow::Full } else { Flow::Open }
     }
 
-    /// The buffer itself, for encoders that append to one. What is in it already is not ours.
+    /// The buffer itself, for encoders that append to one. What is in it already is not ours: some
+    /// of it may stand for bytes that were not copied. It is empty only when nothing is unsent.
     #[inline]
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         self.buf
@@ -40,7 +145,8 @@ impl<'a> Out<'a> {
     /// The same end, for a shorter time.
     #[inline]
     pub fn reborrow(&mut self) -> Out<'_> {
-        Out { buf: self.buf, below: self.below, limit: self.limit }
+        let inserts = self.inserts.as_deref_mut();
+        Out { buf: self.buf, inserts, below: self.below, limit: self.limit }
     }
 }
 
@@ -83,6 +189,29 @@ impl<'a> Io<'a> {
     #[inline]
     pub fn write(&mut self, bytes: &[u8]) -> Flow {
         self.out.write(bytes)
+    }
+
+    /// As [`Out::write_shared`].
+    pub fn write_shared(&mut self, bytes: &Arc<[u8]>) -> Flow {
+        self.out.write_shared(bytes)
+    }
+
+    /// As [`Out::write_static`].
+    pub fn write_static(&mut self, bytes: &'static [u8]) -> Flow {
+        self.out.write_static(bytes)
+    }
+
+    /// As [`Out::write_owned`].
+    pub fn write_owned(&mut self, bytes: Vec<u8>) -> Flow {
+        self.out.write_owned(bytes)
+    }
+
+    /// As [`Out::write_file`].
+    ///
+    /// # Errors
+    /// See there.
+    pub fn write_file(&mut self, file: &Arc<File>, range: &mut Range<u64>) -> io::Result<Flow> {
+        self.out.write_file(file, range)
     }
 
     /// Whether more should be written.
@@ -167,8 +296,8 @@ impl<'a> Io<'a> {
     /// beneath it is full.
     #[inline]
     pub fn layer<'b>(&'b mut self, buf: &'b mut Vec<u8>, wish: &'b mut Wishes) -> Io<'b> {
-        let below = self.out.below + self.out.buf.len();
-        let out = Out { buf, below, limit: self.out.limit };
+        let below = self.out.held();
+        let out = Out { buf, inserts: None, below, limit: self.out.limit };
         Io { id: self.id, out, wish, count: self.count, env: self.env }
     }
 }

@@ -38,6 +38,7 @@ mod adopt;
 mod blocklist;
 mod connection;
 mod host;
+mod inserts;
 mod io;
 mod race;
 

@@ -7,6 +7,7 @@ use loopwork_tcp::{Io, Protocol, listen};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -54,6 +55,34 @@ impl Protocol for Echo {
     }
 }
 
+/// Answers every message with the same bytes, behind a head of four: of its own, and shared.
+struct Give(Arc<[u8]>);
+
+impl Protocol for Give {
+    type Conn = ();
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+        Some(())
+    }
+    fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let _ = io.write(b"head");
+        let _ = io.write_shared(&self.0);
+        bytes.len()
+    }
+}
+
+/// Shared output: each message is answered by the shared bytes.
+fn shared_rounds(lp: &mut Loop<Os>, peer: &mut TcpStream, count: usize, back: &mut [u8]) {
+    for _ in 0..count {
+        peer.write_all(b"?").expect("it goes out");
+        let mut got = 0;
+        while got < back.len() {
+            lp.turn(Some(Duration::ZERO)).expect("a turn");
+            got += peer.read(&mut back[got..]).unwrap_or(0);
+        }
+        assert!(back.starts_with(b"head"));
+    }
+}
+
 fn rounds(lp: &mut Loop<Os>, peers: &mut [TcpStream], count: usize, message: &[u8]) {
     let mut back = vec![0; message.len()];
     for _ in 0..count {
@@ -98,4 +127,16 @@ fn an_echoed_message_allocates_nothing() {
         assert_eq!(count, 0, "for 1800 messages of {size} bytes");
     }
     assert_eq!(lp.get(host).len(), 9);
+
+    let shared: Arc<[u8]> = vec![7; 200_000].into();
+    let at = "127.0.0.1:0".parse().expect("an address");
+    let (_, at) = listen(&mut lp, at, Give(shared)).expect("a port");
+    let mut peer = TcpStream::connect(at).expect("the listener is there");
+    peer.set_nonblocking(true).expect("a setting");
+    let mut back = vec![0; 200_004];
+    shared_rounds(&mut lp, &mut peer, 20, &mut back);
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    shared_rounds(&mut lp, &mut peer, 100, &mut back);
+    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(count, 0, "for 100 shared messages");
 }

@@ -6,11 +6,15 @@ mod support;
 use loopwork_reactor::{
     Address, Fd, Id, Instant, ListenOptions, Mail, Mailbox, Os, Ready, StreamOption, Streams, World,
 };
-use std::io::{self, ErrorKind, Read, Write};
+use loopwork_tcp::Flow;
+use std::fs::File;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use support::{
-    Seat, dial_to, echo, finish, idle, more, open, peer, play, read_all, turn_until, until_closed,
+    On, Seat, dial_to, echo, finish, idle, more, open, peer, play, read_all, turn_until,
+    until_closed,
 };
 
 /// The real world, counted.
@@ -153,6 +157,17 @@ impl Streams for Counted {
         self.owe(fd);
         self.os.write(fd, &bytes[..bytes.len().min(self.cut)])
     }
+    fn write_vectored(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.starved > 0 || self.cut > 0 {
+            return self.write(fd, &slices[0]);
+        }
+        self.writes += 1;
+        self.os.write_vectored(fd, slices)
+    }
+    fn send_file(&mut self, fd: Fd, file: &File, at: u64, len: u64) -> io::Result<u64> {
+        self.writes += 1;
+        self.os.send_file(fd, file, at, len)
+    }
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {
         self.shutdowns += 1;
         self.os.shutdown(fd)
@@ -221,6 +236,71 @@ fn a_short_connection_is_told_of_nothing_in_vain() {
     assert_eq!((lp.world.told, lp.world.shutdowns), (3, 0), "the close is our end");
     assert_eq!(read_all(stream), b"hello");
     finish(&mut lp, host);
+}
+
+#[test]
+fn a_head_and_a_shared_body_are_one_write() {
+    for len in [8 * 1024, 1 << 20] {
+        let body: Arc<[u8]> = (0..len).map(support::pattern).collect();
+        let shared = body.clone();
+        let (mut lp, host) = play(Counted::new(), move |seat, io, on| match on {
+            On::Data(bytes) => {
+                let _ = io.write(b"head");
+                let flow = io.write_shared(&shared);
+                assert_eq!(flow == Flow::Full, shared.len() > loopwork_tcp::HIGH_WATER);
+                let _ = io.write(b"tail");
+                bytes.len()
+            }
+            on => echo(seat, io, on),
+        });
+        let at = open(&mut lp, host);
+        let mut stream = peer(at);
+        stream.write_all(b"?").unwrap();
+        turn_until(&mut lp, |lp| lp.world.writes > 0);
+        // What there is room for in the kernel goes out at once, and the rest when there is some.
+        let at_once = lp.world.take().1;
+        let reader = std::thread::spawn(move || {
+            let mut got = vec![0; len as usize + 8];
+            stream.read_exact(&mut got).unwrap();
+            got
+        });
+        turn_until(&mut lp, |_| reader.is_finished());
+        assert_eq!(at_once, 1);
+        assert!(len > 8 * 1024 || lp.world.writes == 0, "there was room for all");
+        assert!(reader.join().unwrap() == [b"head", &body[..], b"tail"].concat());
+        until_closed(&mut lp, host, 1);
+        let play = &mut lp.get(host).protocol;
+        assert_eq!(play.closed.len(), 1);
+        finish(&mut lp, host);
+        drop(lp);
+        assert_eq!(Arc::strong_count(&body), 1, "nobody holds it any more");
+    }
+}
+
+#[test]
+fn hostile_22_every_cut_of_inserts_is_the_same_stream() {
+    let body: Arc<[u8]> = (0..9000).map(support::pattern).collect();
+    for cut in [1, 7, 1000, 4096, 9000] {
+        let shared = body.clone();
+        let (mut lp, host) = play(Counted::new(), move |_, io, on| {
+            let On::Open = on else { return 0 };
+            for _ in 0..3 {
+                let _ = io.write(b"head");
+                let _ = io.write_shared(&shared);
+            }
+            io.end();
+            0
+        });
+        lp.world.cut = cut;
+        let at = open(&mut lp, host);
+        let stream = peer(at);
+        let reader = std::thread::spawn(move || read_all(stream));
+        until_closed(&mut lp, host, 1);
+        let whole = [b"head", &body[..]].concat().repeat(3);
+        assert!(reader.join().unwrap() == whole, "cut at {cut}");
+        assert!(lp.world.writes >= 6, "a world that cannot gather writes slice by slice");
+        finish(&mut lp, host);
+    }
 }
 
 #[test]

@@ -52,6 +52,36 @@ pub(super) fn own(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Sends from a file to a stream, from an offset on; how many bytes, 0 where the file ends.
+pub(super) fn send_file(
+    to: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    at: u64,
+    len: u64,
+) -> io::Result<usize> {
+    let mut at = libc::off64_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    // SAFETY: the kernel reads and writes `at`, which lives until the call returns, and no other
+    // memory of ours.
+    let n = unsafe { libc::sendfile64(to.as_raw_fd(), from.as_raw_fd(), &raw mut at, len) };
+    usize::try_from(n).map_err(|_| io::Error::last_os_error())
+}
+
+/// Whether a write to a stream whose peer is gone is an error alone: sendfile(2) has no flag that
+/// would make it so. Asked anew each time, since any part of the process may change it.
+pub(super) fn pipe_signal_is_ignored() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: nothing is set; the kernel writes an action into `action`, and all bytes of that
+    // type were valid before, since zeros are.
+    let action = unsafe {
+        if libc::sigaction(libc::SIGPIPE, std::ptr::null(), action.as_mut_ptr()) != 0 {
+            return false;
+        }
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// What [`receive`] has received.
 pub(super) struct Received {
     /// Bytes of the stream.

@@ -6,19 +6,24 @@ use super::{BOTH, Entry, INPUT, Kind, Os, about, address, domain, raw, retry, to
 use crate::id::{Fd, Id};
 use crate::streams::{
     Address, ConnectOptions, Credentials, ListenOptions, StreamInfo, StreamOption, Streams,
+    copy_file,
 };
 use crate::world::World;
 use mio::Interest;
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use socket2::{Domain, SockAddr, SockRef, Socket, TcpKeepalive, Type};
-use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time;
+
+/// What sendfile(2) says of files that it cannot send, as of some that are made up as they are
+/// read.
+const NO_SENDFILE: [i32; 4] = [libc::EINVAL, libc::ENOSYS, libc::EOPNOTSUPP, libc::ESPIPE];
 
 /// A path that a listener made in the file system; dropped, it takes the path away again, unless
 /// another file has taken its place.
@@ -210,6 +215,37 @@ impl Streams for Os {
             Ok(n) if n == bytes.len() => Ok(n),
             other => self.wrote_less(fd, other),
         }
+    }
+
+    fn write_vectored(&mut self, fd: Fd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = match self.kind(fd)? {
+            Kind::Tcp(s, _) => SockRef::from(s),
+            Kind::Unix(s, _) => SockRef::from(s),
+            _ => return Err(wrong_kind()),
+        };
+        // Not writev(2): to a peer that is gone that is a signal.
+        let written = retry(|| socket.send_vectored_with_flags(slices, libc::MSG_NOSIGNAL));
+        match written {
+            Ok(n) if n == slices.iter().map(|s| s.len()).sum() => Ok(n),
+            other => self.wrote_less(fd, other),
+        }
+    }
+
+    fn send_file(&mut self, fd: Fd, file: &File, at: u64, len: u64) -> io::Result<u64> {
+        let socket = match self.kind(fd)? {
+            Kind::Tcp(s, _) => s.as_fd(),
+            Kind::Unix(s, _) => s.as_fd(),
+            _ => return Err(wrong_kind()),
+        };
+        if raw::pipe_signal_is_ignored() {
+            match retry(|| raw::send_file(socket, file.as_fd(), at, len)) {
+                Ok(n) => return Ok(n as u64),
+                // Of this kind of file, or of this system: then through our hands.
+                Err(e) if NO_SENDFILE.contains(&e.raw_os_error().unwrap_or(0)) => {}
+                Err(e) => return self.wrote_less(fd, Err(e)).map(|n| n as u64),
+            }
+        }
+        copy_file(self, fd, file, at, len)
     }
 
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {
