@@ -11,7 +11,7 @@ use loopwork::Id;
 use loopwork::reactor::planted::{Planted, plant};
 use loopwork::reactor::{Instant, Trace, Tracer};
 use loopwork_scenarios::{self as scenarios, run_twice, shrink};
-use loopwork_scenarios::{Failure, Plan, Run, Scenario, parse_faults, quiet};
+use loopwork_scenarios::{Failure, Plan, Run, Scenario, parse_faults, preset_of, quiet};
 use std::any::Any;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,9 +64,8 @@ pub(crate) fn command() -> Command {
         .arg(number(
             "faults",
             "WORLD",
-            "none, rough or hostile; with :NAME+NAME of its faults these alone; behind a comma \
-             NAME=RATE, parts of a million or N%. Unless told even seeds are rough, odd ones \
-             hostile",
+            "none, rough, hostile or dark; with :NAME+NAME of its faults these alone; behind a \
+             comma NAME=RATE, parts of a million or N%. Unless told the last three in turn",
         ))
         .arg(number("connections", "N", "Of clients").value_parser(count()))
         .arg(
@@ -128,8 +127,8 @@ impl Work {
     fn plan(&self, at: u64) -> Plan {
         let scenarios = self.scenarios.len() as u64;
         let seed = self.seeds.start + at / scenarios;
-        let preset = if seed.is_multiple_of(2) { "rough" } else { "hostile" };
-        let mut plan = Plan::new(self.scenarios[(at % scenarios) as usize], seed, preset);
+        let scenario = self.scenarios[(at % scenarios) as usize];
+        let mut plan = Plan::new(scenario, seed, preset_of(seed));
         if let Some((faults, preset)) = &self.world {
             (plan.faults, plan.preset) = (faults.clone(), preset);
         }

@@ -21,7 +21,7 @@ mod tcp;
 mod udp;
 mod ws;
 
-pub use plan::{Plan, Scenario, faults, parse_faults};
+pub use plan::{PRESETS, Plan, Scenario, faults, parse_faults, preset_of};
 pub use shrink::shrink;
 pub use stage::{Run, TURNS};
 

@@ -57,7 +57,7 @@ pub struct Plan {
     pub seed: u64,
     /// How rough the world is.
     pub faults: Faults,
-    /// The preset that `faults` began as: `none`, `rough` or `hostile`.
+    /// The preset that `faults` began as: one of [`PRESETS`].
     pub preset: &'static str,
     /// Connections, or sockets, of clients.
     pub connections: u32,
@@ -115,6 +115,15 @@ impl Plan {
     }
 }
 
+/// The presets, by name.
+pub const PRESETS: [&str; 4] = ["none", "rough", "hostile", "dark"];
+
+/// The world of a seed, unless told: each in turn.
+#[must_use]
+pub fn preset_of(seed: u64) -> &'static str {
+    PRESETS[1 + (seed % 3) as usize]
+}
+
 /// A preset by its name.
 #[must_use]
 pub fn faults(preset: &str) -> Option<Faults> {
@@ -122,6 +131,7 @@ pub fn faults(preset: &str) -> Option<Faults> {
         "none" => Some(Faults::none()),
         "rough" => Some(Faults::rough()),
         "hostile" => Some(Faults::hostile()),
+        "dark" => Some(Faults::dark()),
         _ => None,
     }
 }
@@ -143,7 +153,7 @@ fn begin(text: &str) -> Option<(Faults, &'static str)> {
         Some((name, kept)) => (name, Some(kept)),
         None => (text, None),
     };
-    let name = ["none", "rough", "hostile"].into_iter().find(|of| *of == name)?;
+    let name = PRESETS.into_iter().find(|of| *of == name)?;
     let mut world = faults(name)?;
     let Some(kept) = kept else { return Some((world, name)) };
     let kept: Vec<&str> = kept.split('+').filter(|name| !name.is_empty()).collect();
@@ -167,7 +177,7 @@ pub fn parse_faults(text: &str) -> Result<(Faults, &'static str), String> {
         let Some((name, value)) = part.split_once('=') else {
             let named = (at == 0).then(|| begin(part)).flatten();
             all = named.ok_or_else(|| {
-                let what = "none, rough or hostile, or one of them with :NAME+NAME";
+                let what = "none, rough, hostile or dark, or one of them with :NAME+NAME";
                 format!("{part:?}: {what} comes first, then NAME=RATE")
             })?;
             continue;

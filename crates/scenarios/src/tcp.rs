@@ -158,7 +158,15 @@ impl Protocol for Client {
 
     fn on_timeout(&mut self, job: &mut Job, io: &mut Io<'_>) {
         let (got, size) = (job.got, job.size);
-        assert!(job.way == Way::Mute, "{got} of {size} came back in time");
+        if job.way != Way::Mute {
+            assert!(self.breaks, "{got} of {size} came back in time");
+            return io.abort(Close::TimedOut);
+        }
+        // Whoever is not there will not end either.
+        match io.ending() {
+            true => io.abort(Close::TimedOut),
+            false => io.set_deadline(Some(io.env.now.after(PATIENCE))),
+        }
         io.end();
     }
 

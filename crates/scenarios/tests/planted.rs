@@ -2,7 +2,7 @@
 //! again. Without a bug the same seeds pass (`seeds.rs`).
 
 use loopwork::reactor::planted::Planted;
-use loopwork_scenarios::{Plan, Scenario, quiet, run, shrink};
+use loopwork_scenarios::{Plan, Scenario, preset_of, quiet, run, shrink};
 
 /// Seeds of each scenario within which a bug must be found.
 const SEEDS: u64 = 1000;
@@ -10,9 +10,8 @@ const SEEDS: u64 = 1000;
 /// The first plan that finds the bug, in the order of `loopwork sim`.
 fn find(bug: Planted) -> Option<(Plan, loopwork_scenarios::Failure)> {
     (0..SEEDS).find_map(|seed| {
-        let preset = if seed % 2 == 0 { "rough" } else { "hostile" };
         Scenario::ALL.into_iter().find_map(|scenario| {
-            let plan = Plan { bug: Some(bug), ..Plan::new(scenario, seed, preset) };
+            let plan = Plan { bug: Some(bug), ..Plan::new(scenario, seed, preset_of(seed)) };
             let failure = run(&plan, None).err()?;
             Some((plan, failure))
         })

@@ -156,8 +156,8 @@ impl Net {
         };
         let key = self.insert(id, Socket::Udp(udp));
         let (only_v6, shared) = (how.ipv6_only, how.reuse_address || how.reuse_port);
-        let hold = Hold { at, key, only_v6, shared, client: false };
-        let held = self.ports.hold_datagram(&mut self.dice, hold);
+        let hold = Hold { at, key, only_v6, shared, peer: None };
+        let held = self.ports.hold_datagram(&mut self.dice, hold, &self.faults.ports);
         let at = self.keep(key, held)?;
         self.udp(key)?.local = at;
         // A new registration is an edge: it can be written.
@@ -294,7 +294,9 @@ impl Net {
         let from = SocketAddr::new(ip, udp.local.port());
         self.log.write(bytes);
         self.stats.sent += 1;
-        if self.dice.chance(Choice::Loss, self.faults.loss) {
+        // What has no end of a connection goes by while one direction is open.
+        let cut = self.cut.iter().all(|until| *until > self.now);
+        if cut || self.dice.chance(Choice::Loss, self.faults.loss) {
             self.stats.lost += 1;
             return Ok(());
         }

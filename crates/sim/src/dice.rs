@@ -41,6 +41,14 @@ pub enum Choice {
     Early,
     /// Whether the process is kept from running for a while, and how long.
     Lag,
+    /// Whether a part of a stream is lost.
+    Drop,
+    /// Whether nothing gets through, for how long, and in which direction.
+    Partition,
+    /// Whether the ends of a connection lose each other.
+    Vanish,
+    /// Whether there is no memory for a write.
+    Memory,
     /// Whether a connection is reset.
     Reset,
     /// Whether a reset takes the input along that had arrived.

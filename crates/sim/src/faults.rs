@@ -3,7 +3,8 @@
 //! Rules of this file:
 //! * Every field says what a program sees of it. `0` switches a rate off.
 //! * [`Faults::rough`] holds what a healthy network and kernel do: a correct program loses no byte
-//!   of a stream. [`Faults::hostile`] adds what ends connections.
+//!   of a stream. [`Faults::hostile`] adds what ends connections, [`Faults::dark`] what ends them
+//!   without a word.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -56,6 +57,22 @@ pub struct Faults {
     pub lag: Rate,
     /// How long it does not run.
     pub lag_time: RangeInclusive<Duration>,
+    /// A part of a stream, or a SYN, is lost and sent again: after 200 ms and a second, then after
+    /// twice as long each time.
+    pub drop: Rate,
+    /// Nothing gets through for a while, in one direction or in both, for each segment: decided
+    /// when one is sent. Resets are lost in it, streams go on behind it.
+    pub partition: Rate,
+    /// How long nothing gets through.
+    pub partition_time: RangeInclusive<Duration>,
+    /// A connection's ends lose each other for ever, for each segment, and nobody is told: who
+    /// sends times out after 15 minutes, who waits only by a deadline or by keep-alive probes.
+    pub vanish: Rate,
+    /// A write says `OutOfMemory`; no readiness follows.
+    pub no_memory: Rate,
+    /// The ports that the kernel chooses from. A client that finds none for its peer is told
+    /// `AddrNotAvailable`.
+    pub ports: RangeInclusive<u16>,
     /// A connection is reset, for each segment that is written: both ends are told.
     pub reset: Rate,
     /// A reset takes along what had arrived and was not read yet (BSD does; Linux keeps it).
@@ -106,6 +123,13 @@ impl Faults {
             early: 0,
             lag: 0,
             lag_time: ZERO,
+            drop: 0,
+            partition: 0,
+            partition_time: ZERO,
+            vanish: 0,
+            no_memory: 0,
+            // Linux's `net.ipv4.ip_local_port_range`.
+            ports: 32_768..=60_999,
             reset: 0,
             lose_input: 0,
             abort: 0,
@@ -142,6 +166,7 @@ impl Faults {
             early: percent(2),
             lag: percent(10),
             lag_time: Duration::ZERO..=Duration::from_millis(4),
+            no_memory: percent(1),
             loss: percent(5),
             duplicate: percent(2),
             reorder: percent(10),
@@ -151,16 +176,29 @@ impl Faults {
         }
     }
 
-    /// [`Faults::rough`], and connections are reset, die before they are accepted, and find no
-    /// descriptor.
+    /// [`Faults::rough`], and parts of streams are lost and sent again, which is slow; connections
+    /// are reset, die before they are accepted, and find no descriptor.
     #[must_use]
     pub const fn hostile() -> Faults {
         Faults {
+            drop: percent(1),
             reset: percent(1),
             lose_input: percent(50),
             abort: percent(5),
             no_descriptor: percent(5),
             ..Faults::rough()
+        }
+    }
+
+    /// [`Faults::hostile`], and at times nothing gets through, or a peer is gone without a word:
+    /// what only a deadline ends. A program that waits without one waits for ever.
+    #[must_use]
+    pub const fn dark() -> Faults {
+        Faults {
+            partition: percent(1) / 10,
+            partition_time: Duration::from_millis(1)..=Duration::from_secs(30),
+            vanish: percent(1) / 5,
+            ..Faults::hostile()
         }
     }
 }
@@ -170,12 +208,12 @@ impl Faults {
     /// loses no byte of a stream.
     #[must_use]
     pub fn breaks(&self) -> bool {
-        self.reset > 0 || self.abort > 0 || self.no_descriptor > 0
+        self.reset > 0 || self.abort > 0 || self.no_descriptor > 0 || self.vanish > 0
     }
 
     /// Every rate by its name, to change or switch off one: `faults.rates()` of a run that fails,
     /// one after the other to `0`, leaves those that it needs.
-    pub fn rates(&mut self) -> [(&'static str, &mut Rate); 19] {
+    pub fn rates(&mut self) -> [(&'static str, &mut Rate); 23] {
         // Every field is named, so that a new one cannot be forgotten here.
         let Faults {
             latency: _,
@@ -192,6 +230,12 @@ impl Faults {
             early,
             lag,
             lag_time: _,
+            drop,
+            partition,
+            partition_time: _,
+            vanish,
+            no_memory,
+            ports: _,
             reset,
             lose_input,
             abort,
@@ -216,6 +260,10 @@ impl Faults {
             ("stale", stale),
             ("early", early),
             ("lag", lag),
+            ("drop", drop),
+            ("partition", partition),
+            ("vanish", vanish),
+            ("no_memory", no_memory),
             ("reset", reset),
             ("lose_input", lose_input),
             ("abort", abort),
@@ -253,6 +301,16 @@ pub struct Stats {
     pub resets: u64,
     /// Accepts that failed by a fault.
     pub accept_errors: u64,
+    /// Parts of streams, and SYNs, that were lost and sent again.
+    pub dropped_segments: u64,
+    /// Partitions that began by a fault.
+    pub partitions: u64,
+    /// Connections whose ends have lost each other.
+    pub vanished: u64,
+    /// Ends of connections that the kernel has given up.
+    pub timeouts: u64,
+    /// Writes for which there was no memory.
+    pub starved: u64,
     /// SYNs that found the accept queue full.
     pub syn_drops: u64,
     /// Calls on sockets that were closed: a driver's mistake, always.
@@ -288,7 +346,7 @@ mod tests {
 
     #[test]
     fn without_its_rates_a_rough_world_is_smooth() {
-        let mut faults = Faults::hostile();
+        let mut faults = Faults::dark();
         faults.rates().into_iter().for_each(|(_, rate)| *rate = 0);
         assert!(faults.rates().iter().all(|(_, rate)| **rate == 0));
         assert_eq!((faults.loss, faults.reset, faults.stale), (0, 0, 0));

@@ -23,6 +23,7 @@ mod net;
 mod ports;
 mod segment;
 mod stream;
+mod wire;
 
 pub use check::{
     Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds, run_to_rest,
@@ -32,7 +33,8 @@ pub use dice::{Choice, Decider, FromBytes, SplitMix};
 pub use faults::{ALWAYS, Faults, Rate, Stats, percent};
 pub use hash::{Fold, TraceHash};
 pub use net::{IDLE_POLLS, POLL_COST};
-pub use segment::SYN_TRIES;
+pub use segment::{SYN_TRIES, TIME_WAIT};
+pub use wire::{DELAYED_ACK, RETRIES, Way};
 
 use dice::Dice;
 use loopwork_reactor::{Fd, Id, Instant, Mail, Mailbox, Ready, World};
@@ -121,6 +123,33 @@ impl Sim {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         self.net.note(4, by, 0);
         self.net.now = self.net.now.saturating_add(by);
+    }
+
+    /// Nothing gets through this way for so long: streams wait and are sent again, resets are
+    /// lost. [`Sim::heal`] ends it.
+    pub fn partition(&mut self, way: Way, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let until = self.net.now.saturating_add(time);
+        self.net.cut[usize::from(way == Way::ToClient)] = until;
+        self.net.note(5, until, u64::from(way == Way::ToClient));
+    }
+
+    /// Everything gets through again; what was lost comes with its next retransmission.
+    pub fn heal(&mut self) {
+        self.net.note(6, 0, 0);
+        self.net.cut = [0; 2];
+    }
+
+    /// The peer of this connection is gone without a word, and so is this end for its peer: as
+    /// after a power failure.
+    ///
+    /// # Errors
+    /// It is no connection.
+    pub fn vanish(&mut self, fd: Fd) -> io::Result<()> {
+        let key = self.net.key(fd)?;
+        self.net.note(7, fd.0.into(), 0);
+        self.net.vanish(key);
+        Ok(())
     }
 
     /// The faults in force. Changing them changes what is to come: a test can let the network

@@ -14,6 +14,7 @@ use crate::hash::Fold;
 use crate::ports::Ports;
 use crate::segment::Segment;
 use crate::stream::{Listener, Stream};
+use crate::wire::Flight;
 use loopwork_reactor::{Fd, Id, Instant, Ready};
 use slab::Slab;
 use std::cmp::Reverse;
@@ -54,6 +55,13 @@ pub(crate) enum What {
     /// A readiness that was promised.
     Poke(Key),
     Segment(Segment),
+    /// A part of a stream arrives; it has to be sent again.
+    Flight(Flight),
+    Again(Flight),
+    /// One more SYN, the how manieth.
+    Syn(Key, u32),
+    /// Probes had no answer.
+    Probe(Key, bool),
     Packet(Packet),
 }
 
@@ -91,6 +99,8 @@ pub(crate) struct Net {
     pub(crate) open: usize,
     pub(crate) idle_polls: u32,
     pub(crate) in_flight: usize,
+    /// Until when nothing gets through to servers, and to clients.
+    pub(crate) cut: [u64; 2],
     sockets: Slab<Entry>,
     births: u64,
     events: BinaryHeap<Reverse<Event>>,
@@ -111,6 +121,7 @@ impl Net {
             open: 0,
             idle_polls: 0,
             in_flight: 0,
+            cut: [0; 2],
             sockets: Slab::new(),
             births: 0,
             events: BinaryHeap::new(),
@@ -227,6 +238,10 @@ impl Net {
             match event.what {
                 What::Poke(key) => self.mark(key),
                 What::Segment(segment) => self.arrive(segment),
+                What::Flight(flight) => self.land(flight),
+                What::Again(flight) => self.again(flight),
+                What::Syn(client, tries) => self.next_syn(client, tries),
+                What::Probe(key, idle) => self.probed(key, idle),
                 What::Packet(packet) => self.deliver(packet),
             }
         }

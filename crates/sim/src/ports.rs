@@ -3,17 +3,20 @@
 //! Rules of this file:
 //! * The host owns every address, so an address is never refused as not its own.
 //! * Sockets of one port are kept in the order of binding: lookups are deterministic.
-//! * No `TIME_WAIT`: a port is free when its last socket closes.
+//! * A client's port is taken for the peer that it is connected to, and stays so for a while when
+//!   it has ended the connection first (`TIME_WAIT`); another peer may be reached from it.
 
 use crate::dice::{Choice, Dice};
 use crate::net::Key;
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-/// The ports that Linux hands out by itself (`net.ipv4.ip_local_port_range`).
-const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
+/// Connections that are remembered in `TIME_WAIT` (`net.ipv4.tcp_max_tw_buckets` is about as
+/// much); more are forgotten at once, as Linux does.
+const WAITING_MAX: usize = 65_536;
 
 /// How a socket holds its port.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,14 +27,14 @@ pub(crate) struct Hold {
     pub(crate) only_v6: bool,
     /// Lets others in that share as well.
     pub(crate) shared: bool,
-    /// A stream's client: it holds its port, and nobody can connect to it.
-    pub(crate) client: bool,
+    /// Of a stream's client, whom it is connected to: nobody can connect to it.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Hold {
     /// Does what goes to `to` concern this socket? `None`: no. Otherwise how exactly it is meant.
     pub(crate) fn takes(&self, to: SocketAddr) -> Option<u8> {
-        if self.at.port() != to.port() || self.client {
+        if self.at.port() != to.port() || self.peer.is_some() {
             return None;
         }
         match (self.at.ip(), to.ip()) {
@@ -45,7 +48,11 @@ impl Hold {
 
     fn overlaps(&self, other: &Hold) -> bool {
         let (mut a, mut b) = (*self, *other);
-        (a.client, b.client) = (false, false);
+        if let (Some(a), Some(b)) = (a.peer.take(), b.peer.take())
+            && a != b
+        {
+            return false;
+        }
         a.takes(b.at).is_some() || b.takes(a.at).is_some()
     }
 }
@@ -55,16 +62,43 @@ pub(crate) struct Ports {
     streams: BTreeMap<u16, Vec<Hold>>,
     datagrams: BTreeMap<u16, Vec<Hold>>,
     paths: BTreeMap<PathBuf, Key>,
+    /// Connections that their client has ended first, until when.
+    waiting: BTreeMap<(SocketAddr, SocketAddr), u64>,
 }
 
 impl Ports {
     /// Holds a stream's address, choosing the port if it is 0.
-    pub(crate) fn hold_stream(&mut self, dice: &mut Dice, hold: Hold) -> io::Result<SocketAddr> {
-        take(&mut self.streams, dice, hold)
+    pub(crate) fn hold_stream(
+        &mut self,
+        dice: &mut Dice,
+        hold: Hold,
+        range: &RangeInclusive<u16>,
+        now: u64,
+    ) -> io::Result<SocketAddr> {
+        let waits = |at: SocketAddr| {
+            let until = hold.peer.and_then(|peer| self.waiting.get(&(at, peer)));
+            until.is_some_and(|until| *until > now)
+        };
+        take(&mut self.streams, dice, hold, range, waits)
     }
 
-    pub(crate) fn hold_datagram(&mut self, dice: &mut Dice, hold: Hold) -> io::Result<SocketAddr> {
-        take(&mut self.datagrams, dice, hold)
+    pub(crate) fn hold_datagram(
+        &mut self,
+        dice: &mut Dice,
+        hold: Hold,
+        range: &RangeInclusive<u16>,
+    ) -> io::Result<SocketAddr> {
+        take(&mut self.datagrams, dice, hold, range, |_| false)
+    }
+
+    /// This connection's client has ended it first.
+    pub(crate) fn wait(&mut self, at: SocketAddr, to: SocketAddr, until: u64, now: u64) {
+        if self.waiting.len() >= WAITING_MAX {
+            self.waiting.retain(|_, until| *until > now);
+        }
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.insert((at, to), until);
+        }
     }
 
     pub(crate) fn drop_stream(&mut self, at: SocketAddr, key: Key) {
@@ -109,13 +143,24 @@ fn take(
     map: &mut BTreeMap<u16, Vec<Hold>>,
     dice: &mut Dice,
     mut hold: Hold,
+    range: &RangeInclusive<u16>,
+    waits: impl Fn(SocketAddr) -> bool,
 ) -> io::Result<SocketAddr> {
+    let clash = |of: &Hold, other: &Hold| of.overlaps(other) && !(of.shared && other.shared);
     if hold.at.port() == 0 {
-        hold.at.set_port(ephemeral(map, dice)?);
+        let free = |at: SocketAddr| {
+            let hold = Hold { at, ..hold };
+            let held = map.get(&at.port()).map_or(&[][..], Vec::as_slice);
+            // For a client any port that goes with its peer, for others one that nobody has.
+            let free = held.is_empty() || hold.peer.is_some();
+            free && !held.iter().any(|other| clash(&hold, other)) && !waits(at)
+        };
+        hold.at = ephemeral(hold, dice, range, free)?;
+    } else if waits(hold.at) {
+        return Err(ErrorKind::AddrInUse.into());
     }
     let holds = map.entry(hold.at.port()).or_default();
-    let clash = |other: &Hold| hold.overlaps(other) && !(hold.shared && other.shared);
-    if holds.iter().any(clash) {
+    if holds.iter().any(|other| clash(&hold, other)) {
         return Err(ErrorKind::AddrInUse.into());
     }
     holds.push(hold);
@@ -131,14 +176,23 @@ fn give_back(map: &mut BTreeMap<u16, Vec<Hold>>, at: SocketAddr, key: Key) {
     }
 }
 
-/// A port that nobody holds: a random one, or the next free one behind it.
-fn ephemeral(map: &BTreeMap<u16, Vec<Hold>>, dice: &mut Dice) -> io::Result<u16> {
-    let count = EPHEMERAL.len() as u64;
+/// A port that is free: a random one, or the next one behind it.
+fn ephemeral(
+    hold: Hold,
+    dice: &mut Dice,
+    range: &RangeInclusive<u16>,
+    free: impl Fn(SocketAddr) -> bool,
+) -> io::Result<SocketAddr> {
+    let count = range.len() as u64;
     let start = dice.pick(Choice::Port, count);
-    (0..count)
-        .map(|n| EPHEMERAL.start() + ((start + n) % count) as u16)
-        .find(|port| !map.contains_key(port))
-        .ok_or(ErrorKind::AddrInUse.into())
+    let port = |n| range.start() + ((start + n) % count) as u16;
+    let mut all = (0..count).map(|n| SocketAddr::new(hold.at.ip(), port(n)));
+    // `connect` finds no address for itself, `bind` and `listen` find theirs in use.
+    let why = match hold.peer {
+        Some(_) => ErrorKind::AddrNotAvailable,
+        None => ErrorKind::AddrInUse,
+    };
+    all.find(|at| free(*at)).ok_or(why.into())
 }
 
 /// Where something goes that is sent to `to`: this host itself for an unspecified address, IPv4

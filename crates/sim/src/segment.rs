@@ -1,8 +1,9 @@
 //! What travels between the two ends of a stream, and what it does where it arrives.
 //!
 //! Rules of this file:
-//! * Bytes, the end behind them, and the answer to a SYN arrive in the order of sending. A reset
-//!   does not wait for what is under way, and what is under way behind it is lost.
+//! * Bytes, the end behind them, and the answer to a SYN arrive in the order of sending
+//!   (`wire.rs`). A reset does not wait for what is under way, and what is under way behind it is
+//!   lost.
 //! * What arrives for a closed socket is answered by a reset.
 //! * A blocked writer is told when a third of its window is free, as Linux does, so that it does
 //!   not write byte by byte.
@@ -19,6 +20,9 @@ use std::path::PathBuf;
 /// first): an accept queue that stays full refuses nobody, but times out after two minutes.
 pub const SYN_TRIES: u32 = 7;
 const SYN_WAIT: u64 = 1_000_000_000;
+/// Who ends a connection first keeps its ports for so long, in nanoseconds: as `TIME_WAIT`, or
+/// before it as `FIN_WAIT_2` (`TCP_TIMEWAIT_LEN`, `net.ipv4.tcp_fin_timeout`).
+pub const TIME_WAIT: u64 = 60_000_000_000;
 
 pub(crate) enum Segment {
     Syn { client: Key, tries: u32 },
@@ -36,26 +40,46 @@ impl Net {
         self.at(at, What::Segment(segment));
     }
 
-    /// Sends something behind all that is under way to `to`.
-    fn follow(&mut self, to: Key, segment: Segment) {
-        let mut at = self.now + self.latency();
-        if let Some(stream) = self.stream(to) {
-            at = at.max(stream.arrival);
-            stream.arrival = at;
-        }
-        self.at(at, What::Segment(segment));
+    pub(crate) fn send_syn(&mut self, client: Key) {
+        self.try_syn(client, 1);
     }
 
-    pub(crate) fn send_syn(&mut self, client: Key) {
-        self.overtake(Segment::Syn { client, tries: 1 });
+    /// The direction of a SYN is that to the server, whose end is not there yet.
+    fn try_syn(&mut self, client: Key, tries: u32) {
+        let cut = self.cut[usize::from(false)] > self.now;
+        if cut || self.dice.chance(Choice::Drop, self.faults.drop) {
+            self.stats.dropped_segments += 1;
+            return self.syn_again(client, tries);
+        }
+        self.overtake(Segment::Syn { client, tries });
+    }
+
+    /// Nobody has answered a SYN: the next, or the end of the dial.
+    fn syn_again(&mut self, client: Key, tries: u32) {
+        let at = self.now + (SYN_WAIT << (tries - 1));
+        let (tries, why) = (tries + 1, ErrorKind::TimedOut);
+        let next = match tries > SYN_TRIES {
+            true => What::Segment(Segment::Refused { client, why }),
+            false => What::Syn(client, tries),
+        };
+        self.at(at, next);
+    }
+
+    /// It is time for one more SYN.
+    pub(crate) fn next_syn(&mut self, client: Key, tries: u32) {
+        if self.stream(client).is_some_and(|s| s.state == State::Connecting) {
+            self.try_syn(client, tries);
+        }
     }
 
     pub(crate) fn send_fin(&mut self, to: Key) {
-        self.follow(to, Segment::Fin { to });
+        self.follow(to, Segment::Fin { to }, 0);
     }
 
     pub(crate) fn send_reset(&mut self, to: Key) {
-        self.overtake(Segment::Reset { to });
+        if !self.is_lost(to, false) {
+            self.overtake(Segment::Reset { to });
+        }
     }
 
     /// Sends bytes, in one segment or two; at times the connection breaks over it.
@@ -65,10 +89,11 @@ impl Net {
             if part.is_empty() {
                 continue;
             }
+            let hold = self.nagle(from, to, part.len());
             if let Some(peer) = self.stream(to) {
                 peer.flying += part.len();
             }
-            self.follow(to, Segment::Bytes { from, to, bytes: part.to_vec() });
+            self.follow(to, Segment::Bytes { from, to, bytes: part.to_vec() }, hold);
         }
         if self.dice.chance(Choice::Reset, self.faults.reset) {
             self.stats.resets += 1;
@@ -91,33 +116,31 @@ impl Net {
     fn on_syn(&mut self, client: Key, tries: u32) {
         let Some(stream) = self.stream(client) else { return };
         let Address::Ip(to) = stream.remote else { return };
+        if stream.state != State::Connecting {
+            return;
+        }
         let listener = self.ports.listener(&mut self.dice, to);
         let Some(listener) = listener else {
+            if self.is_lost(client, false) {
+                return self.syn_again(client, tries);
+            }
             let why = ErrorKind::ConnectionRefused;
             return self.overtake(Segment::Refused { client, why });
         };
         if self.queue_up(listener, client).is_none() {
             self.stats.syn_drops += 1;
-            let at = self.now + (SYN_WAIT << (tries - 1));
-            let tries = tries + 1;
-            let why = ErrorKind::TimedOut;
-            let timed_out = Segment::Refused { client, why };
-            let again = Segment::Syn { client, tries };
-            self.at(at, What::Segment(if tries > SYN_TRIES { timed_out } else { again }));
+            self.syn_again(client, tries);
         }
     }
 
     /// Makes the server's end of a connection and puts it into the accept queue, if there is
     /// room.
     pub(crate) fn queue_up(&mut self, listener: Key, client: Key) -> Option<Key> {
-        let Some(Socket::Listener(Listener { queue, backlog, at, .. })) = self.socket(listener)
-        else {
-            return None;
-        };
-        if queue.len() >= *backlog {
+        let Some(Socket::Listener(of)) = self.socket(listener) else { return None };
+        if of.queue.len() >= of.backlog {
             return None;
         }
-        let at = at.clone();
+        let (at, nagle, keep_alive) = (of.at.clone(), of.nagle, of.keep_alive);
         let stream = self.stream(client)?;
         let (theirs, ours) = (stream.local.clone(), stream.remote.clone());
         let (local, remote) = match (at, ours, theirs) {
@@ -131,13 +154,14 @@ impl Net {
         let mut server = Stream::new(local, remote, window);
         server.state = State::Open;
         server.peer = Some(client);
+        (server.nagle, server.keep_alive) = (nagle, keep_alive);
         let server = self.insert(Id::NOBODY, Socket::Stream(server));
         self.stream(client)?.peer = Some(server);
         if let Some(Socket::Listener(listener)) = self.socket(listener) {
             listener.queue.push_back(server);
         }
         self.mark(listener);
-        self.follow(client, Segment::SynAck { client });
+        self.follow(client, Segment::SynAck { client }, 0);
         Some(server)
     }
 
@@ -231,8 +255,14 @@ impl Net {
 
     /// What a closed stream leaves behind. `reset`: it was told to throw everything away.
     pub(crate) fn close_stream(&mut self, key: Key, stream: Stream, reset: bool) {
-        if let (Address::Ip(at), true) = (&stream.local, stream.client) {
+        if let (Address::Ip(at), Address::Ip(to), true) =
+            (&stream.local, &stream.remote, stream.client)
+        {
             self.ports.drop_stream(*at, key);
+            let orderly = stream.state == State::Open && !reset && stream.inbox.is_empty();
+            if orderly && (stream.first || !stream.ended) {
+                self.ports.wait(*at, *to, self.now + TIME_WAIT, self.now);
+            }
         }
         let Some(peer) = stream.peer else { return };
         let unix = matches!(stream.local, Address::Unix(_));

@@ -10,12 +10,16 @@ use crate::Sim;
 use crate::dice::Choice;
 use crate::net::{Key, Net, Socket, wrong_kind};
 use crate::ports::{Hold, routed};
-use loopwork_reactor::{Address, Fd, Id, ListenOptions, StreamOption, Streams};
-use std::collections::VecDeque;
+use crate::segment::Segment;
+use loopwork_reactor::{
+    Address, ConnectOptions, Fd, Id, KeepAlive, ListenOptions, StreamOption, Streams,
+};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
@@ -29,6 +33,9 @@ pub(crate) struct Listener {
     pub(crate) at: Address,
     pub(crate) backlog: usize,
     pub(crate) queue: VecDeque<Key>,
+    /// What its connections inherit.
+    pub(crate) nagle: bool,
+    pub(crate) keep_alive: Option<KeepAlive>,
 }
 
 /// One end of a stream.
@@ -48,6 +55,17 @@ pub(crate) struct Stream {
     pub(crate) unsent_max: usize,
     /// When the last of what is on its way to us arrives.
     pub(crate) arrival: u64,
+    /// Parts of the stream sent to us, and taken; those that came before their turn.
+    pub(crate) sent_to: u64,
+    pub(crate) taken: u64,
+    pub(crate) early: BTreeMap<u64, Segment>,
+    /// Nothing arrives any more, and nobody is told.
+    pub(crate) lost: bool,
+    pub(crate) nagle: bool,
+    pub(crate) keep_alive: Option<KeepAlive>,
+    pub(crate) user_timeout: Option<Duration>,
+    /// We ended our side before the peer's end had arrived.
+    pub(crate) first: bool,
     /// The peer's end has arrived.
     pub(crate) ended: bool,
     /// We ended our side.
@@ -73,6 +91,14 @@ impl Stream {
             window,
             unsent_max: usize::MAX,
             arrival: 0,
+            sent_to: 0,
+            taken: 0,
+            early: BTreeMap::new(),
+            lost: false,
+            nagle: false,
+            keep_alive: None,
+            user_timeout: None,
+            first: false,
             ended: false,
             finished: false,
             blocked: false,
@@ -103,13 +129,14 @@ impl Net {
     fn listen(&mut self, at: &Address, how: &ListenOptions, id: Id) -> io::Result<(Fd, Address)> {
         self.descriptor(0)?;
         let backlog = (how.backlog as usize).max(1);
-        let listener = Listener { at: at.clone(), backlog, queue: VecDeque::new() };
+        let (queue, keep_alive) = (VecDeque::new(), how.keepalive);
+        let listener = Listener { at: at.clone(), backlog, queue, nagle: !how.nodelay, keep_alive };
         let key = self.insert(id, Socket::Listener(listener));
         let held = match at {
             Address::Ip(at) => {
                 let (only_v6, shared) = (how.ipv6_only, how.reuse_port);
-                let hold = Hold { at: *at, key, only_v6, shared, client: false };
-                self.ports.hold_stream(&mut self.dice, hold).map(Address::Ip)
+                let hold = Hold { at: *at, key, only_v6, shared, peer: None };
+                self.hold_stream(hold).map(Address::Ip)
             }
             Address::Unix(path) => self.ports.hold_path(path, key).map(|()| at.clone()),
         };
@@ -174,8 +201,8 @@ impl Net {
         }
         let window = self.dice.size(Choice::Window, &self.faults.window);
         let key = self.insert(id, Socket::Stream(Stream::new(from.into(), far.into(), window)));
-        let hold = Hold { at: from, key, only_v6: true, shared: false, client: true };
-        let held = self.ports.hold_stream(&mut self.dice, hold);
+        let hold = Hold { at: from, key, only_v6: true, shared: false, peer: Some(far) };
+        let held = self.hold_stream(hold);
         from = self.keep(key, held)?;
         if let Some(stream) = self.stream(key) {
             stream.local = from.into();
@@ -183,6 +210,11 @@ impl Net {
         }
         self.send_syn(key);
         Ok(Fd(key.slot))
+    }
+
+    fn hold_stream(&mut self, hold: Hold) -> io::Result<SocketAddr> {
+        let (now, range) = (self.now, self.faults.ports.clone());
+        self.ports.hold_stream(&mut self.dice, hold, &range, now)
     }
 
     /// A Unix connection stands at once, or not at all.
@@ -273,6 +305,10 @@ impl Net {
             self.poke(key);
             return Err(ErrorKind::WouldBlock.into());
         }
+        if self.dice.chance(Choice::Memory, self.faults.no_memory) {
+            self.stats.starved += 1;
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         let room = self.room(key).min(bytes.len());
         if room < bytes.len()
             && let Some(stream) = self.stream(key)
@@ -300,6 +336,7 @@ impl Net {
         if !std::mem::replace(&mut stream.finished, true)
             && let Some(peer) = stream.peer
         {
+            stream.first = !stream.ended;
             self.send_fin(peer);
         }
         Ok(())
@@ -320,6 +357,19 @@ impl Net {
                 Ok(())
             }
             _ if unix => Err(ErrorKind::Unsupported.into()),
+            StreamOption::NoDelay(on) => {
+                stream.nagle = !on;
+                Ok(())
+            }
+            StreamOption::UserTimeout(limit) => {
+                stream.user_timeout = limit;
+                Ok(())
+            }
+            StreamOption::KeepAlive(keep) => {
+                let key = self.key(fd)?;
+                self.keep_alive(key, keep);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -352,6 +402,23 @@ impl Streams for Sim {
     fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd> {
         let answer = self.net.connect(to, from, id);
         self.net.answer(call::CONNECT, id.birth, answer, |fd| fd.0.into())
+    }
+
+    fn connect_with(
+        &mut self,
+        to: &Address,
+        from: Option<SocketAddr>,
+        how: &ConnectOptions,
+        id: Id,
+    ) -> io::Result<Fd> {
+        let fd = self.connect(to, from, id)?;
+        for option in &how.settings {
+            if let Err(e) = self.set(fd, *option) {
+                self.net.close(fd, true);
+                return Err(e);
+            }
+        }
+        Ok(fd)
     }
 
     fn connected(&mut self, fd: Fd) -> io::Result<()> {

@@ -80,6 +80,8 @@ impl End {
                     }
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return,
+                // No readiness is promised for it. The next try may be luckier.
+                Err(e) if e.kind() == ErrorKind::OutOfMemory => {}
                 Err(e) => self.broken = Some(e.kind()),
             }
         }

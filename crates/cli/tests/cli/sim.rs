@@ -14,17 +14,17 @@ fn seeds_pass_and_say_the_same_whatever_the_threads() {
 
 #[test]
 fn a_seed_is_replayed_turn_by_turn() {
-    let ended = run(&["sim", "--scenario", "tcp", "--seed", "3"], b"");
+    let ended = run(&["sim", "--scenario", "tcp", "--seed", "4"], b"");
     assert_eq!(ended.code, Some(0), "{:?}", ended.err);
     let text = ended.text();
-    assert!(text.starts_with("loopwork sim --scenario tcp --seed 3 --faults hostile\n"));
+    assert!(text.starts_with("loopwork sim --scenario tcp --seed 4 --faults hostile\n"));
     assert!(text.contains("\nturn 1  "));
     for word in ["  listen\n", "  open\n", "  read ", "  wrote ", "  close\n", "1 runs pass: "] {
         assert!(text.contains(word), "{word:?} is missing");
     }
-    let again = run(&["sim", "--scenario", "tcp", "--seed", "3"], b"");
+    let again = run(&["sim", "--scenario", "tcp", "--seed", "4"], b"");
     assert!(again.text() == text, "the same seed gives the same run");
-    let small = ["sim", "--scenario", "tcp", "--seed", "3", "--connections", "1", "--bytes", "9"];
+    let small = ["sim", "--scenario", "tcp", "--seed", "4", "--connections", "1", "--bytes", "9"];
     assert!(run(&small, b"").text().len() < text.len() / 2);
 }
 
@@ -43,7 +43,7 @@ fn another_world_gives_another_run() {
 fn wrong_usage_says_what_could_stand_there() {
     for (line, part) in [
         (&["sim", "--scenario", "smtp"][..], "tcp, http, ws, udp, all"),
-        (&["sim", "--faults", "soft"], "none, rough or hostile"),
+        (&["sim", "--faults", "soft"], "none, rough, hostile or dark"),
         (&["sim", "--faults", "los=1"], "loss"),
         (&["sim", "--faults", "loss=101%"], "0% to 100%"),
         (&["sim", "--seed", "x"], "--seed"),
