@@ -7,6 +7,7 @@ use crate::world::World;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// One datagram of a batch: who it is from or to, and where it lies in the batch's bytes.
@@ -301,6 +302,30 @@ pub trait Datagrams: World {
     /// # Errors
     /// What the kernel says.
     fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()>;
+    /// Opens a Unix datagram socket at a path, which is unlinked when it is closed; one that begins
+    /// with a NUL byte is a name in Linux's abstract namespace, an empty one is none.
+    ///
+    /// # Errors
+    /// What the kernel says: in use, not allowed; `Unsupported` in a world that has none.
+    fn bind_unix(&mut self, _at: &Path, _id: Id) -> io::Result<Fd> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Receives one datagram of a Unix socket: how long it is, and from which path (empty: from a
+    /// socket without one). What is longer than `into` is cut.
+    ///
+    /// # Errors
+    /// `WouldBlock` when none is there.
+    fn recv_unix(&mut self, _fd: Fd, _into: &mut [u8]) -> io::Result<(usize, PathBuf)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+    /// Sends one datagram to a path.
+    ///
+    /// # Errors
+    /// What the kernel says: nobody is there, too large; `WouldBlock` when the receiver has too
+    /// many waiting, and no readiness tells when that is over.
+    fn send_unix(&mut self, _fd: Fd, _to: &Path, _bytes: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// What is set.
     ///
     /// # Errors

@@ -13,6 +13,8 @@
 //!   sender is told at once: UDP's own rule, said aloud.
 //! * Nothing is allocated for a datagram in steady state.
 //!
+//! Datagrams between processes of one machine, by a path: [`unix`].
+//!
 //! ```
 //! use loopwork_reactor::{Loop, Os};
 //! use loopwork_udp as udp;
@@ -38,6 +40,7 @@ mod host;
 mod open;
 mod protocol;
 mod queue;
+pub mod unix;
 
 pub use host::Host;
 pub use loopwork_reactor::{BindOptions, DatagramOption, DatagramSettings, Facts, Source};

@@ -133,6 +133,35 @@ fn ip(words: &str) -> bool {
 }
 
 #[test]
+fn a_path_too_narrow_for_segments_gets_each_datagram_by_itself() {
+    let test = "a_path_too_narrow_for_segments_gets_each_datagram_by_itself";
+    if !inside(&["unshare", "--net"], test) {
+        return;
+    }
+    let up = ip("link add v0 type veth peer name v1")
+        && ip("addr add 10.9.9.1/24 dev v0")
+        && ip("link set v0 up")
+        && ip("link set v1 up");
+    if !up {
+        return println!("skipped, no interface can be made here");
+    }
+    let mut lp = new_loop();
+    let any = SocketAddr::from(([0, 0, 0, 0], 0));
+    let (h, _) = udp::bind(&mut lp, any, Notes::default()).unwrap();
+    let to = SocketAddr::from(([10, 9, 9, 2], 9));
+    // Longer than a packet of this path may be: alone, IP itself cuts them into fragments.
+    for size in [3000, 1400, 3000] {
+        udp::with(&mut lp, h, |_, io| {
+            (0..5).for_each(|_| assert_eq!(io.send(to, &vec![1; size]), Sent::Queued));
+            assert_eq!(io.queued_datagrams(), 5);
+        });
+        assert_eq!(udp::with(&mut lp, h, |_, io| io.queued_datagrams()), Some(0), "they went");
+    }
+    let errors = &notes(&mut lp, h).errors;
+    assert!(errors.is_empty(), "{errors:?}");
+}
+
+#[test]
 fn hostile_31_an_interface_goes_down_and_comes_back() {
     let test = "hostile_31_an_interface_goes_down_and_comes_back";
     if !inside(&["unshare", "--net"], test) {

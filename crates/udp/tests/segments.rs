@@ -164,11 +164,11 @@ proptest! {
             for (n, (whom, size, count)) in mix.into_iter().enumerate() {
                 for i in 0..count {
                     let piece = body(n + i, SIZES[size]);
-                    if bytes > BURST || want[whom].len() == 100 {
+                    if bytes > BURST || want[whom].len() == 60 {
                         return;
                     }
                     // A small datagram costs the kernel's buffer hundreds of bytes all the same.
-                    bytes += piece.len().max(300);
+                    bytes += piece.len().max(600);
                     assert_eq!(io.send(peers.address(whom), &piece), Sent::Queued);
                     want[whom].push((at, piece, false));
                 }

@@ -2,17 +2,22 @@
 //!
 //! Rules of this file: those of the folder. The batches themselves are in `mmsg.rs`.
 
-use super::{BOTH, Kind, Os, domain, retry};
+use super::streams::Made;
+use super::{BOTH, Kind, Os, domain, retry, wrong_kind};
 use crate::datagrams::{
     BindOptions, Datagram, DatagramOption, DatagramSettings, Datagrams, Facts, Source,
 };
 use crate::id::{Fd, Id};
 use crate::mmsg::{self, Leaving};
-use mio::net::UdpSocket;
-use socket2::{InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
+use mio::net::{UdpSocket, UnixDatagram};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
+use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 /// Errors of this host's own kernel that are skipped in one search for one of the network's.
 const OWN_ERRORS: usize = 64;
@@ -180,6 +185,35 @@ impl Datagrams for Os {
         }
     }
 
+    fn bind_unix(&mut self, at: &Path, id: Id) -> io::Result<Fd> {
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM.nonblocking(), None)?;
+        let mut made = None;
+        if !at.as_os_str().is_empty() {
+            socket.bind(&SockAddr::unix(at)?)?;
+            // An abstract name makes no file.
+            made = socket.local_addr()?.as_pathname().map(Made::new).transpose()?;
+        }
+        let socket = UnixDatagram::from_std(socket.into());
+        self.seat(socket, id, BOTH, |s| Kind::UnixDatagrams(Box::new((s, made))))
+    }
+
+    fn recv_unix(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<(usize, PathBuf)> {
+        let socket = self.unix_datagrams(fd)?;
+        let (len, from) = retry(|| socket.recv_from(into))?;
+        let name = from.as_abstract_name().map(|name| {
+            let name = [&[0], name].concat();
+            PathBuf::from(OsString::from_vec(name))
+        });
+        let path = name.or_else(|| from.as_pathname().map(PathBuf::from));
+        Ok((len, path.unwrap_or_default()))
+    }
+
+    fn send_unix(&mut self, fd: Fd, to: &Path, bytes: &[u8]) -> io::Result<()> {
+        let to = SockAddr::unix(to)?;
+        let socket = SockRef::from(self.unix_datagrams(fd)?);
+        retry(|| socket.send_to(bytes, &to)).map(drop)
+    }
+
     fn datagram_settings(&mut self, fd: Fd) -> io::Result<DatagramSettings> {
         let (socket, Udp { six, .. }) = self.udp(fd)?;
         let (six, socket) = (*six, SockRef::from(socket));
@@ -196,6 +230,13 @@ impl Datagrams for Os {
 }
 
 impl Os {
+    fn unix_datagrams(&self, fd: Fd) -> io::Result<&UnixDatagram> {
+        match self.kind(fd)? {
+            Kind::UnixDatagrams(socket) => Ok(&socket.0),
+            _ => Err(wrong_kind()),
+        }
+    }
+
     fn leave(
         &mut self,
         fd: Fd,

@@ -28,7 +28,7 @@ use crate::world::World;
 use alarm::Alarm;
 use datagrams::Udp;
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream};
+use mio::net::{TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use slab::Slab;
@@ -68,6 +68,8 @@ enum Kind {
     Tcp(TcpStream, bool),
     Unix(UnixStream, bool),
     Udp(UdpSocket, Udp),
+    /// With the path that it made.
+    UnixDatagrams(Box<(UnixDatagram, Option<Made>)>),
     Signals(UnixStream),
     Foreign,
 }

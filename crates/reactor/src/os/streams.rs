@@ -35,7 +35,7 @@ pub(super) struct Made {
 }
 
 impl Made {
-    fn new(path: &Path) -> io::Result<Made> {
+    pub(super) fn new(path: &Path) -> io::Result<Made> {
         let about = fs::symlink_metadata(path)?;
         Ok(Made { path: path.to_path_buf(), file: (about.dev(), about.ino()), unlink: true })
     }
@@ -65,6 +65,7 @@ impl Os {
             Kind::Tcp(socket, ..) => socket.as_fd(),
             Kind::Unix(socket, ..) => socket.as_fd(),
             Kind::Udp(socket, ..) => socket.as_fd(),
+            Kind::UnixDatagrams(socket) => socket.0.as_fd(),
             Kind::Signals(_) | Kind::Foreign => return Err(wrong_kind()),
         })
     }
