@@ -51,7 +51,7 @@ impl<P: Protocol> Host<P> {
         let Seat { link, conn } = self.seats.remove(id.slot as usize);
         cx.env.calls.timers.cancel(link.timer);
         cx.env.note(id, Trace::Close);
-        cx.env.calls.release();
+        self.release(cx.env);
         let unread = link.bufs.map(|bufs| bufs.carry).unwrap_or_default();
         Ok(Detached { socket, unread, conn })
     }

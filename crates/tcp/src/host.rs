@@ -68,6 +68,8 @@ pub struct Host<P: Protocol> {
     /// Of seats whose dial has several addresses, by their slots, while it is on.
     pub(crate) races: BTreeMap<u32, Race>,
     listeners: Vec<Option<Listener>>,
+    /// Each of its listeners and connections keeps the loop running.
+    holds: bool,
     spare: Spare,
     /// The buffers of whoever is visited, empty between two visits.
     bufs: Bufs,
@@ -114,6 +116,7 @@ impl<P: Protocol> Host<P> {
             seats,
             races: BTreeMap::new(),
             listeners,
+            holds: true,
             spare,
             bufs: Bufs::default(),
             driver,
@@ -195,7 +198,7 @@ impl<P: Protocol> Host<P> {
             (None, _) => cx.world.close(link.fd),
         }
         cx.env.note(id, Trace::Close);
-        cx.env.calls.release();
+        self.release(cx.env);
         self.protocol.on_close(conn, id, cx.env, why);
     }
 
@@ -205,7 +208,9 @@ impl<P: Protocol> Host<P> {
     }
 
     pub(crate) fn seat(&mut self, env: &mut Env, id: Id, fd: Fd, conn: P::Conn, dialing: bool) {
-        env.calls.hold();
+        if self.holds {
+            env.calls.hold();
+        }
         let at = self.seats.insert(Seat { link: Link::new(id.birth, fd, dialing), conn });
         debug_assert_eq!(at, id.slot as usize);
     }
@@ -302,7 +307,9 @@ impl<P: Protocol> Host<P> {
         let (fd, at) = open(cx.world, id)?;
         let (retry, timer) = (RETRY_FIRST, TimerKey::NONE);
         self.listeners.push(Some(Listener { fd, birth, queued: false, retry, timer }));
-        cx.env.calls.hold();
+        if self.holds {
+            cx.env.calls.hold();
+        }
         cx.env.note(id, Trace::Listen);
         Ok(at)
     }
@@ -311,7 +318,25 @@ impl<P: Protocol> Host<P> {
         for listener in self.listeners.iter_mut().filter_map(Option::take) {
             cx.env.calls.timers.cancel(listener.timer);
             cx.world.close(listener.fd);
-            cx.env.calls.release();
+            if self.holds {
+                cx.env.calls.release();
+            }
+        }
+    }
+
+    /// One listener or connection less.
+    pub(crate) fn release(&self, env: &mut Env) {
+        if self.holds {
+            env.calls.release();
+        }
+    }
+
+    fn hold(&mut self, env: &mut Env, holds: bool) {
+        if std::mem::replace(&mut self.holds, holds) == holds {
+            return;
+        }
+        for _ in 0..self.seats.len() + self.listeners.iter().flatten().count() {
+            if holds { env.calls.hold() } else { env.calls.release() }
         }
     }
 
@@ -529,6 +554,12 @@ impl<C: 'static> Dial<C> {
     ) {
         env.calls.post(handle.driver, Box::new(Dialed { dial: self, how }));
     }
+}
+
+/// Whether the loop goes on running for this host's listeners and connections, as Node's `ref` and
+/// `unref`. It does, unless told otherwise; those to come are meant too.
+pub fn hold<W: Streams, P: Protocol>(lp: &mut Loop<W>, handle: Handle<Host<P>>, holds: bool) {
+    lp.with(handle, |host, cx| host.hold(cx.env, holds));
 }
 
 /// Closes a host's listeners; its connections stay.

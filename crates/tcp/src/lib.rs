@@ -47,7 +47,8 @@ pub use adopt::{Detached, adopt, detach, listen_on};
 pub use blocklist::{BadRule, BlockList, PRIVATE_RANGES, Rule};
 pub use connection::{CARRY_MAX, HIGH_WATER, READS_PER_TURN};
 pub use host::{
-    ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, dial, listen, listen_at, shutdown, unlisten,
+    ACCEPTS_PER_TURN, CONNECT_TIMEOUT, Dial, Host, add, dial, hold, listen, listen_at, shutdown,
+    unlisten,
 };
 pub use io::{Count, Io, Out, Wishes};
 pub use loopwork_reactor as reactor;

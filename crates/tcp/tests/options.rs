@@ -149,6 +149,36 @@ fn who_pauses_when_it_opens_is_shown_nothing() {
     finish(&mut lp, host);
 }
 
+/// Node's `ref` and `unref`: what a host does not hold, the loop does not run for.
+#[test]
+fn a_loop_does_not_run_for_who_does_not_hold_it() {
+    let (mut lp, host, at) = server(echo);
+    let (first, second) = (peer(at), peer(at));
+    turn_until(&mut lp, |lp| lp.get(host).len() == 2);
+    assert!(lp.env.calls.alive());
+    for _ in 0..2 {
+        loopwork_tcp::hold(&mut lp, host, false);
+        assert!(!lp.env.calls.alive());
+    }
+    lp.run().unwrap();
+    assert_eq!(lp.get(host).len(), 2, "and all stand");
+    // It serves on while something else holds the loop; who comes and goes counts for nothing.
+    drop(first);
+    until_closed(&mut lp, host, 1);
+    let third = peer(at);
+    turn_until(&mut lp, |lp| lp.get(host).len() == 2);
+    assert!(!lp.env.calls.alive());
+    loopwork_tcp::hold(&mut lp, host, true);
+    assert!(lp.env.calls.alive());
+    drop((second, third));
+    until_closed(&mut lp, host, 3);
+    assert!(lp.env.calls.alive(), "by the listener");
+    finish(&mut lp, host);
+    loopwork_tcp::hold(&mut lp, host, false);
+    loopwork_tcp::hold(&mut lp, host, true);
+    assert!(!lp.env.calls.alive(), "nothing is left to hold");
+}
+
 #[test]
 fn a_dial_is_set_up_as_it_says() {
     let (mut lp, host, at) = server(echo);
