@@ -104,7 +104,7 @@ fn all_servers_answer_rightly_under_all_loads() {
         "--parts",
         "rates",
         "--only",
-        "loopwork,mio,tokio",
+        "loopwork,mio,tokio,traced",
         "--json",
         json.path(),
         "--svg",
@@ -113,7 +113,7 @@ fn all_servers_answer_rightly_under_all_loads() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     let table = text(&done.stdout);
     for load in ["ping-pong 64 B", "stream 64 KiB", "sink 64 KiB", "connect 64 B"] {
-        for server in ["raw", "loopwork", "mio", "tokio"] {
+        for server in ["raw", "loopwork", "mio", "tokio", "traced"] {
             let row = |line: &&str| line.contains(load) && line.contains(&format!("| {server} |"));
             assert!(table.lines().any(|line| row(&line)), "{load} by {server}: {table}");
         }
@@ -122,7 +122,7 @@ fn all_servers_answer_rightly_under_all_loads() {
     let json = json.text();
     assert_eq!(value(&json).map(str::trim), Ok(""), "{json}");
     assert!(json.contains("\"schema_version\": 1"), "{json}");
-    assert_eq!(json.matches("\"server_cpu_ns\"").count(), 32, "{json}");
+    assert_eq!(json.matches("\"server_cpu_ns\"").count(), 40, "{json}");
     let svg = svg.text();
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
     assert_eq!(svg.matches("class=\"loopwork\"").count(), 8, "{svg}");

@@ -77,7 +77,7 @@ pub(crate) fn calls(name: &str, kind: Kind, conns: usize, count: u64) -> io::Res
         Ok((by_kind(&text), done))
     };
     let ((short, n), (long, m)) = (run(count)?, run(count * 5)?);
-    let each = |i: usize| (long[i] as f64 - short[i] as f64) / (m - n).max(1) as f64;
+    let each = |i: usize| long[i].saturating_sub(short[i]) as f64 / (m - n).max(1) as f64;
     Ok(Calls { reads: each(0), writes: each(1), waits: each(2), others: each(3) })
 }
 

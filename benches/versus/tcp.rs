@@ -7,7 +7,7 @@ use crate::load::{Kind, Until};
 use crate::report::{self, Object, Row};
 use crate::rounds::{self, Measured};
 use crate::server::Server;
-use crate::servers::SERVERS;
+use crate::servers::{SERVERS, TRACED};
 use crate::{chart, sys};
 use std::io;
 use std::time::Duration;
@@ -47,7 +47,10 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     sys::pin(1);
     // The raw one is what the others are measured by.
     let wanted = |s: &&str| *s == SERVERS[0] || args.lists("--only", s);
-    let servers: Vec<&'static str> = SERVERS.into_iter().filter(wanted).collect();
+    let mut servers: Vec<&'static str> = SERVERS.into_iter().filter(wanted).collect();
+    if args.text("--only").is_some() && args.lists("--only", TRACED) {
+        servers.push(TRACED);
+    }
     let mut rows = Vec::new();
     if part("rates") {
         println!("best of {rounds} alternating rounds of {seconds} s; {}\n", report::machine());

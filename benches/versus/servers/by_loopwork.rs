@@ -1,12 +1,17 @@
 //! What a user of loopwork writes.
 
 use super::Service;
-use loopwork_reactor::{Address, Env, Id, Loop, Os};
+use loopwork_reactor::{Address, Env, Id, Instant, Loop, Os, Trace, Tracer};
 use loopwork_tcp::{Io, Protocol, listen};
+use std::any::Any;
 use std::io;
 
-pub(super) fn run(service: Service) -> io::Result<()> {
+/// With a tracer that keeps all that the loop tells, or with none.
+pub(super) fn run(service: Service, traced: bool) -> io::Result<()> {
     let mut lp = Loop::new(Os::new()?);
+    if traced {
+        lp.trace(Some(Box::new(Ring::new())));
+    }
     let at = ([127, 0, 0, 1], 0).into();
     let at = match service {
         Service::Echo | Service::Stream => listen(&mut lp, at, Echo)?.1,
@@ -14,6 +19,32 @@ pub(super) fn run(service: Service) -> io::Result<()> {
     };
     println!("{}", at.port());
     lp.run()
+}
+
+/// The last notes of the loop.
+struct Ring {
+    notes: Vec<(Instant, Id, Trace)>,
+    next: usize,
+}
+
+impl Ring {
+    /// How many are kept: some hundred turns of a busy server.
+    const NOTES: usize = 16 * 1024;
+
+    fn new() -> Ring {
+        Ring { notes: vec![(Instant::default(), Id::NOBODY, Trace::Ready); Ring::NOTES], next: 0 }
+    }
+}
+
+impl Tracer for Ring {
+    fn note(&mut self, at: Instant, id: Id, what: Trace) {
+        self.notes[self.next % Ring::NOTES] = (at, id, what);
+        self.next = self.next.wrapping_add(1);
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
 }
 
 struct Echo;

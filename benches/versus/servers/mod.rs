@@ -17,6 +17,9 @@ use std::process::Command;
 /// Who is compared. The first is what the others are measured by.
 pub(crate) const SERVERS: [&str; 5] = ["raw", "loopwork", "mio", "tokio", "node"];
 
+/// Who is compared only when `--only` names it: ours with a tracer that is on.
+pub(crate) const TRACED: &str = "traced";
+
 /// One read at most: what the loop of loopwork takes at once, for all who can choose.
 const BUFFER: usize = loopwork_reactor::READ_MAX;
 
@@ -76,7 +79,8 @@ pub(crate) fn run(name: &str, service: &str) -> io::Result<()> {
     };
     match name {
         "raw" => raw::run(service),
-        "loopwork" => by_loopwork::run(service),
+        "loopwork" => by_loopwork::run(service, false),
+        TRACED => by_loopwork::run(service, true),
         "mio" => by_mio::run(service),
         "tokio" => by_tokio::run(service),
         "node" => node(service),
