@@ -149,6 +149,20 @@ fn what_a_listener_is_told_holds_for_those_that_it_accepts() {
 }
 
 #[test]
+fn what_a_listener_is_asked_for_is_read_back() {
+    for (ipv6_only, reuse_port) in [(false, false), (true, true)] {
+        let mut how = ListenOptions::default();
+        (how.ipv6_only, how.reuse_port) = (ipv6_only, reuse_port);
+        let p = pair(&local("[::]:0"), &how, &ConnectOptions::default());
+        let socket = p.see(p.listener);
+        assert_eq!(socket.only_v6().unwrap(), ipv6_only);
+        assert_eq!(socket.reuse_port().unwrap(), reuse_port);
+        assert!(socket.reuse_address().unwrap() && socket.is_listener().unwrap());
+        assert!(socket.nonblocking().unwrap() && p.see(p.server).nonblocking().unwrap());
+    }
+}
+
+#[test]
 fn a_dialed_socket_is_set_up_before_it_connects() {
     let mut how = ConnectOptions::default();
     how.settings = all();
