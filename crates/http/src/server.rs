@@ -15,7 +15,7 @@ use crate::core::{
 use crate::date::Date;
 use crate::reply::{Answer, DRAIN_MAX, Phase, Reply, Sending};
 use loopwork_tcp::reactor::{Address, Env, Id};
-use loopwork_tcp::{Close, Flow, Io, Protocol};
+use loopwork_tcp::{Close, Drain, Flow, Io, Protocol};
 use std::time::Duration;
 
 /// What a server does with requests. `&mut self` is shared by all; `Exchange` is what is
@@ -382,12 +382,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
     /// Our side ends; what still comes is dropped, until the peer ends too.
     fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
         s.stage = Stage::Linger;
-        s.sent = io.count.sent;
-        io.end();
-        io.resume();
-        let full = io.flow() == Flow::Full;
-        let wait = if full { self.config.write_timeout } else { self.config.linger };
-        io.set_deadline(Some(io.env.now.after(wait)));
+        let (stall, wait) = (self.config.write_timeout, self.config.linger);
+        io.end_and_drain(Drain { stall, wait, ..Drain::default() });
     }
 
     fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) {
@@ -447,18 +443,14 @@ impl<A: App, U: Upgrade> Http<A, U> {
         let unsent = !io.out.buffer().is_empty();
         let reads = io.count.sent != std::mem::replace(&mut s.sent, io.count.sent);
         match s.stage {
-            // It has its time as long as it reads on; what the kernel took, the kernel delivers.
-            Stage::Linger if unsent && reads => {
-                io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
-            }
-            Stage::Linger if unsent => io.abort(Close::TimedOut),
-            Stage::Linger => io.abort(Close::Finished),
             Stage::Exchange if !s.ended => self.refuse(s, io, 408, &[], "the body took too long"),
             Stage::Head if !s.progress.is_idle() => {
                 self.refuse(s, io, 408, &[], "the head took too long");
             }
             _ if unsent && !reads => io.abort(Close::TimedOut),
             Stage::Head if !unsent => self.linger(s, io),
+            // Of a drain the deadline is not ours.
+            Stage::Linger => {}
             Stage::Head | Stage::Exchange => {
                 io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
             }

@@ -127,7 +127,7 @@ pub(crate) struct Link {
     /// The peer's end was read.
     pub(crate) eof: bool,
     /// Our end was sent.
-    fin: bool,
+    pub(crate) fin: bool,
     /// The kernel had no memory for a write, and promises no readiness: a timer takes its place.
     starved: bool,
     /// Writing failed: output is lost, but what the peer sent before may still be read.
@@ -228,6 +228,9 @@ impl<P: Protocol> Work<'_, P> {
 
     /// Shows `buffer[..kept + n]`, of which the front is room for the carry.
     fn feed(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
+        if self.dropped(n) {
+            return;
+        }
         if kept <= n {
             let bytes = &mut buffer[..kept + n];
             if kept > 0 {
@@ -248,13 +251,17 @@ impl<P: Protocol> Work<'_, P> {
 
     /// What is left over after a show has a cap, while the protocol still asks for more.
     fn cap(&mut self) {
-        if self.bufs.carry.len() > CARRY_MAX && !self.link.wish.paused && !self.over() {
+        let long = self.bufs.carry.len() > CARRY_MAX && !self.link.wish.paused;
+        if long && !self.over() && !self.dropped(0) {
             self.fail(Close::Overrun);
         }
     }
 
     /// Shows the carry where it lies.
     fn show_carry(&mut self, env: &mut Env) {
+        if self.dropped(0) {
+            return;
+        }
         let mut carry = std::mem::take(&mut self.bufs.carry);
         let used = self.show(env, &mut carry);
         carry.drain(..used);
@@ -280,7 +287,10 @@ impl<P: Protocol> Work<'_, P> {
                 Ok(0) => {
                     self.link.eof = true;
                     cx.env.note(self.id, Trace::End);
-                    return self.call(cx.env, |p, c, io| p.on_end(c, io));
+                    if self.link.wish.drain.is_none() {
+                        self.call(cx.env, |p, c, io| p.on_end(c, io));
+                    }
+                    return;
                 }
                 Ok(n) => {
                     let ends = self.link.closed && !planted(Planted::LostEnd);
@@ -432,6 +442,7 @@ impl<P: Protocol> Work<'_, P> {
         if link.wish.end && !link.fin && !link.dialing && !spent && flushed {
             link.fin = true;
             cx.env.note(self.id, Trace::Shutdown);
+            link.wish.drain_from(cx.env.now);
             // Behind the peer's end ours is the close, which follows at once.
             if !link.broken && !link.eof && cx.world.shutdown(link.fd).is_err() {
                 (link.broken, link.readable, link.closed) = (true, true, true);
@@ -442,6 +453,9 @@ impl<P: Protocol> Work<'_, P> {
         }
         if link.broken && !link.may_read() {
             return Some(Close::Reset);
+        }
+        if self.drained() {
+            return Some(Close::Finished);
         }
         // The budget of a flush may have ended, with room in the kernel.
         let unsent = self.link.writable && !self.link.starved && !self.bufs.inserts.is_empty();
@@ -486,7 +500,9 @@ impl<P: Protocol> Work<'_, P> {
         if self.link.dialing {
             return self.fail(Close::Dial(TimedOut));
         }
-        self.call(env, |p, c, io| p.on_timeout(c, io));
+        if !self.drain_due(env.now) {
+            self.call(env, |p, c, io| p.on_timeout(c, io));
+        }
     }
 
     /// A dial's first event: it stands, it failed, or it goes on.

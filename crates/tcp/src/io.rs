@@ -6,6 +6,7 @@
 //!   one expression.
 
 use crate::inserts::{INSERT_MIN, Inserts, What};
+use crate::linger::Draining;
 use crate::{Close, Flow};
 use loopwork_reactor::{Env, Id, Instant, StreamOption};
 use std::fs::File;
@@ -159,6 +160,8 @@ pub struct Wishes {
     pub(crate) end: bool,
     pub(crate) reshow: bool,
     pub(crate) read_when_full: bool,
+    /// What comes is dropped. Boxed: the fewest ever are.
+    pub(crate) drain: Option<Box<Draining>>,
 }
 
 /// Bytes of a connection so far.

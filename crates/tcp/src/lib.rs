@@ -40,6 +40,7 @@ mod connection;
 mod host;
 mod inserts;
 mod io;
+mod linger;
 mod race;
 
 pub use about::{addresses, credentials, info, socket};
@@ -51,6 +52,7 @@ pub use host::{
     unlisten,
 };
 pub use io::{Count, Io, Out, Wishes};
+pub use linger::Drain;
 pub use loopwork_reactor as reactor;
 pub use race::{
     ADDRESSES_MAX, ATTEMPT_DELAY, ATTEMPT_DELAY_MAX, ATTEMPT_DELAY_MIN, DialAny, Family, dial_any,
