@@ -56,12 +56,13 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
         let client = Client::start(server.port, k, share.min(conns - k * share))?;
         client.hear("opened")?;
         eprint!("\r{} opened", conns.min((k + 1) * share));
-        all.push((server, client));
+        // In this order they end, too: a client's reset leaves nothing behind at the server.
+        all.push((client, server));
     }
     eprintln!();
     let opened = start.elapsed();
     let idle = total(&all)?.saturating_sub(user);
-    for (_, client) in &mut all {
+    for (client, _) in &mut all {
         client.say()?;
         client.hear("echoed")?;
     }
@@ -122,8 +123,8 @@ fn meminfo(name: &str) -> io::Result<u64> {
 }
 
 /// Bytes that all servers have in use.
-fn total(all: &[(Server, Client)]) -> io::Result<u64> {
-    all.iter().map(|(server, _)| server.resident()).sum()
+fn total(all: &[(Client, Server)]) -> io::Result<u64> {
+    all.iter().map(|(_, server)| server.resident()).sum()
 }
 
 /// What a run has shown.

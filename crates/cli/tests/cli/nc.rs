@@ -227,7 +227,7 @@ fn w_ends_what_is_idle_and_only_that() {
 #[test]
 fn w_with_a_peer_that_takes_nothing_is_a_failure() {
     let (listener, port) = listener();
-    let mut nc = start(&["nc", "-w", "1", "127.0.0.1", &port]);
+    let mut nc = start(&["nc", "-w", "3", "127.0.0.1", &port]);
     let _peer = accept(&listener);
     nc.feed(noise(64 * MIB, 18), true);
     nc.ended().failed(1, "took nothing for too long");
@@ -340,7 +340,7 @@ fn datagrams() {
 fn datagrams_to_an_echo_end_when_nothing_moves() {
     let server = start(&["echo", "udp"]);
     let port = server.listening("udp").port().to_string();
-    let ended = run(&["nc", "-u", "-w", "0.4", "127.0.0.1", &port], b"hi\n");
+    let ended = run(&["nc", "-u", "-w", "2", "127.0.0.1", &port], b"hi\n");
     assert_eq!((ended.code, ended.text().as_str()), (Some(0), "hi\n"));
     let (host, port) = NOBODY.split_once(':').unwrap();
     let ended = run(&["nc", "-u", "-w", "5", host, port], b"hi\n");
