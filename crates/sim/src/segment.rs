@@ -210,7 +210,7 @@ impl Net {
             return;
         }
         let connecting = stream.state == State::Connecting;
-        let ended = stream.ended;
+        let ended = stream.ended && matches!(stream.local, Address::Ip(_));
         stream.die(if ended { ErrorKind::BrokenPipe } else { ErrorKind::ConnectionReset });
         if connecting {
             stream.failed = Some(ErrorKind::ConnectionReset);
@@ -269,6 +269,8 @@ impl Net {
         let unread = !stream.inbox.is_empty();
         match stream.state {
             State::Dead => {}
+            // Both sides have ended: nothing is left that could be reset.
+            State::Open if stream.finished && stream.ended && !unix => {}
             // RFC 9293, 3.10.4 and RFC 2525, 2.17: input that nobody read is answered by a reset,
             // or the peer would take it for read.
             _ if unread || (reset && !unix) => self.send_reset(peer),

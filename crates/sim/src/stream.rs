@@ -233,7 +233,10 @@ impl Net {
         let stream = self.stream_of(fd)?;
         match (stream.state, stream.failed) {
             (State::Connecting, _) => Err(ErrorKind::WouldBlock.into()),
-            (_, Some(why)) => Err(why.into()),
+            (_, Some(why)) => {
+                stream.error = None;
+                Err(why.into())
+            }
             (State::Open, None) => Ok(()),
             (State::Dead, None) => {
                 Err(stream.error.take().unwrap_or(ErrorKind::NotConnected).into())
@@ -253,7 +256,9 @@ impl Net {
         }
         let there = stream.inbox.len().min(into.len());
         if stream.inbox.is_empty() {
-            return match (stream.ended, stream.state) {
+            // Of a Unix socket the error comes before the end, of TCP the end hides it.
+            let unix = matches!(stream.local, Address::Unix(_));
+            return match (stream.ended && !(unix && stream.error.is_some()), stream.state) {
                 (true, _) => Ok(0),
                 (false, State::Dead) => stream.error.take().map_or(Ok(0), |e| Err(e.into())),
                 (false, _) => Err(ErrorKind::WouldBlock.into()),
@@ -281,13 +286,15 @@ impl Net {
 
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
         let stream = self.stream_of(fd)?;
+        let unix = matches!(stream.local, Address::Unix(_));
         match stream.state {
             State::Connecting => return Err(ErrorKind::WouldBlock.into()),
+            // The error stays for who reads.
+            State::Dead if unix => return Err(ErrorKind::BrokenPipe.into()),
             State::Dead => return Err(stream.error.take().unwrap_or(ErrorKind::BrokenPipe).into()),
             State::Open if stream.finished => return Err(ErrorKind::BrokenPipe.into()),
             State::Open => {}
         }
-        let unix = matches!(stream.local, Address::Unix(_));
         let peer = stream.peer.ok_or_else(wrong_kind)?;
         if unix && self.stream(peer).is_none() {
             return Err(ErrorKind::BrokenPipe.into());
@@ -330,7 +337,13 @@ impl Net {
 
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {
         let stream = self.stream_of(fd)?;
-        if stream.state != State::Open {
+        let unix = matches!(stream.local, Address::Unix(_));
+        if unix && stream.state == State::Dead {
+            return Ok(());
+        }
+        // When both sides have ended, TCP has no connection any more.
+        let over = stream.finished && stream.ended && !unix;
+        if stream.state != State::Open || over {
             return Err(ErrorKind::NotConnected.into());
         }
         if !std::mem::replace(&mut stream.finished, true)
