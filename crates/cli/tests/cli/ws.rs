@@ -17,6 +17,17 @@ fn lines_come_back_as_lines_and_nothing_else() {
     assert_eq!(ended.text(), format!("{text}\n"));
 }
 
+/// The server is at one of the name's addresses alone; the others refuse.
+#[test]
+fn a_name_is_tried_at_all_its_addresses() {
+    let (_server, url) = server();
+    let url = url.replace("127.0.0.1", "localhost");
+    let ended = run(&["ws", &url], b"hi\n");
+    assert_eq!((ended.code, ended.err.as_str(), ended.text().as_str()), (Some(0), "", "hi\n"));
+    let nobody = NOBODY.replace("127.0.0.1", "localhost");
+    run(&["ws", &format!("ws://{nobody}/")], b"").failed(1, "nobody listens");
+}
+
 #[test]
 fn it_talks_while_stdin_goes_on() {
     let (_server, url) = server();
