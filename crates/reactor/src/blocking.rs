@@ -13,6 +13,8 @@ use crate::world::World;
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Jobs of one loop that wait or run, at most: a quarter of a second's for four threads at a
 /// millisecond each. A longer queue only hides that the threads are too slow.
@@ -46,25 +48,43 @@ impl std::error::Error for Full {}
 type Answer = Result<Box<dyn Any + Send>, Failed>;
 type Then = Box<dyn FnOnce(&mut Env, Answer)>;
 
+/// A job that was asked for by [`Env::blocking`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct JobKey {
+    slot: usize,
+    birth: u64,
+}
+
 /// A job on its way to a [`World`], which runs it where it likes.
 pub struct Job {
-    key: usize,
+    key: JobKey,
+    taken: Taken,
     run: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>,
+}
+
+/// Set once: by who begins the job, or by who takes it back.
+type Taken = Arc<AtomicBool>;
+
+fn take_first(taken: &Taken) -> bool {
+    !taken.swap(true, Ordering::Relaxed)
 }
 
 /// What came out of a [`Job`]: to be posted to the driver number [`Done::DRIVER`].
 pub struct Done {
-    key: usize,
+    key: JobKey,
     answer: Answer,
 }
 
 impl Job {
-    /// Runs it, here.
+    /// Runs it, here; `None` when it was taken back before ([`Calls::cancel_job`]).
     #[must_use]
-    pub fn run(self) -> Done {
+    pub fn run(self) -> Option<Done> {
+        if !take_first(&self.taken) {
+            return None;
+        }
         // What a panic leaves half done is the job's own, and is dropped with it.
         let answer = catch_unwind(AssertUnwindSafe(self.run)).map_err(Failed::Panicked);
-        Done { key: self.key, answer }
+        Some(Done { key: self.key, answer })
     }
 }
 
@@ -74,7 +94,13 @@ impl Done {
 }
 
 /// What waits for its answer.
-pub(crate) type Waiting = slab::Slab<Then>;
+pub(crate) type Waiting = slab::Slab<Wait>;
+
+pub(crate) struct Wait {
+    birth: u64,
+    taken: Taken,
+    then: Then,
+}
 
 impl Env {
     /// Whether [`Env::blocking`] would take one more job: for whoever must not lose what its
@@ -85,8 +111,8 @@ impl Env {
     }
 
     /// Runs `job` where it may block, and then `then` in a turn of this loop, with what came out.
-    /// In a simulated world it runs at once, in this turn. The loop runs on until then. There is
-    /// no way to take a job back; `then` may ignore what comes.
+    /// In a simulated world it runs at once, in this turn. The loop runs on until then. As long as
+    /// it has not begun it can be taken back, by its key.
     ///
     /// # Errors
     /// [`Full`]: too many are under way. Neither function is called.
@@ -94,18 +120,20 @@ impl Env {
         &mut self,
         job: impl FnOnce() -> T + Send + 'static,
         then: impl FnOnce(&mut Env, Result<T, Failed>) + 'static,
-    ) -> Result<(), Full> {
+    ) -> Result<JobKey, Full> {
         if !self.may_block() {
             return Err(Full);
         }
         let then: Then = Box::new(move |env, answer| {
             then(env, answer.map(|any| *any.downcast().expect("this job's own answer")));
         });
-        let key = self.calls.jobs.insert(then);
+        let (birth, taken) = (self.calls.birth(), Taken::default());
+        let slot = self.calls.jobs.insert(Wait { birth, taken: taken.clone(), then });
+        let key = JobKey { slot, birth };
         let run = Box::new(move || Box::new(job()) as Box<dyn Any + Send>);
         self.calls.hold();
-        self.calls.post(Id::JOBS, Box::new(Job { key, run }));
-        Ok(())
+        self.calls.post(Id::JOBS, Box::new(Job { key, taken, run }));
+        Ok(key)
     }
 
     /// For the phase of posts: a job that sets out, or one that comes back.
@@ -114,6 +142,7 @@ impl Env {
             Ok(job) => {
                 let key = job.key;
                 return match world.offload(*job) {
+                    // Elsewhere, or taken back.
                     Ok(None) => {}
                     Ok(Some(done)) => self.finish_job(done),
                     Err(e) => self.finish_job(Done { key, answer: Err(Failed::NoThread(e)) }),
@@ -127,14 +156,28 @@ impl Env {
     }
 
     fn finish_job(&mut self, done: Done) {
-        if let Some(then) = take(&mut self.calls, done.key) {
-            then(self, done.answer);
+        if let Some(wait) = self.calls.take_job(done.key) {
+            (wait.then)(self, done.answer);
         }
     }
 }
 
-fn take(calls: &mut Calls, key: usize) -> Option<Then> {
-    let then = calls.jobs.try_remove(key)?;
-    calls.release();
-    Some(then)
+impl Calls {
+    /// Takes a job of [`Env::blocking`] back that has not begun, as `uv_cancel`; says whether it
+    /// was. Then neither of its functions is called, and both are dropped, the job's not before a
+    /// thread comes to it.
+    pub fn cancel_job(&mut self, key: JobKey) -> bool {
+        let wait = self.jobs.get(key.slot).filter(|wait| wait.birth == key.birth);
+        let cancelled = wait.is_some_and(|wait| take_first(&wait.taken));
+        if cancelled {
+            self.take_job(key);
+        }
+        cancelled
+    }
+
+    fn take_job(&mut self, key: JobKey) -> Option<Wait> {
+        self.jobs.get(key.slot).filter(|wait| wait.birth == key.birth)?;
+        self.release();
+        Some(self.jobs.remove(key.slot))
+    }
 }

@@ -320,6 +320,27 @@ impl Calls {
         self.calls.get_mut(key.slot as usize).filter(|c| c.birth == key.birth)
     }
 
+    /// When a call is due, the next time if it comes again; `None` when it is over.
+    #[must_use]
+    pub fn due(&self, key: CallKey) -> Option<Instant> {
+        let call = self.calls.get(key.slot as usize).filter(|c| c.birth == key.birth);
+        call.map(|c| c.at)
+    }
+
+    /// Takes [`Calls::unref`] back: the loop runs for this call, as after Node's `ref`.
+    pub fn re_ref(&mut self, key: CallKey) {
+        let let_go = self.call(key).is_some_and(|c| !std::mem::replace(&mut c.holds, true));
+        if let_go {
+            self.hold();
+        }
+    }
+
+    /// The ids of all calls to come.
+    pub(crate) fn each_call(&self) -> impl Iterator<Item = Id> + '_ {
+        let id = |slot, c: &Call| Id { birth: c.birth, slot: slot as u32, driver: Id::CALLS };
+        self.calls.iter().map(move |(slot, c)| id(slot, c))
+    }
+
     /// Lets the loop end although this call is still to come, as Node's `unref`.
     pub fn unref(&mut self, key: CallKey) {
         let held = self.call(key).is_some_and(|c| std::mem::take(&mut c.holds));

@@ -14,6 +14,7 @@ pub use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINC
 
 /// Calls a function for each signal that it watches.
 pub struct Signals {
+    id: Id,
     handle: Handler,
 }
 
@@ -29,13 +30,18 @@ pub fn watch<W: World>(
     signals: &[i32],
     f: impl FnMut(&mut Env, i32) + 'static,
 ) -> io::Result<Handle<Signals>> {
-    let handle = lp.add(|_| Signals { handle: Box::new(f) });
-    let id = Id { birth: lp.env.calls.birth(), slot: 0, driver: handle.driver };
-    lp.world.watch_signals(signals, id)?;
+    let birth = lp.env.calls.birth();
+    let id = |driver| Id { birth, slot: 0, driver };
+    let handle = lp.add(|me| Signals { id: id(me.driver), handle: Box::new(f) });
+    lp.world.watch_signals(signals, id(handle.driver))?;
     Ok(handle)
 }
 
 impl<W: World> Driver<W> for Signals {
+    fn sources(&self, tell: &mut dyn FnMut(Id, &'static str)) {
+        tell(self.id, "signals");
+    }
+
     fn on_ready(&mut self, cx: &mut Cx<'_, W>, ready: Ready) {
         while let Some(signal) = cx.world.next_signal(ready.id) {
             (self.handle)(cx.env, signal);

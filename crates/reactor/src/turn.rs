@@ -56,6 +56,8 @@ pub trait Driver<W>: Any {
     fn on_wake(&mut self, _cx: &mut Cx<'_, W>, _id: Id) {}
     /// Mail by [`Calls::post`](crate::Calls::post) or [`Mailbox::post`].
     fn on_post(&mut self, _cx: &mut Cx<'_, W>, _mail: Box<dyn Any>) {}
+    /// Tells each source that it has open, and what it is; see [`Loop::sources`].
+    fn sources(&self, _tell: &mut dyn FnMut(Id, &'static str)) {}
 }
 
 /// A driver of a loop, by number and by type.
@@ -296,6 +298,19 @@ impl<W: World> Loop<W> {
         let (world, env, buffer) = (&mut self.world, &mut self.env, &mut self.buffer[..]);
         env.now = world.now();
         f(driver, &mut Cx { world, env, buffer })
+    }
+
+    /// All that is open, by driver, with what it is: why a loop does not end. As `uv_walk` and
+    /// Node's `process.getActiveResourcesInfo`; calls of [`Env::after`] and [`Env::every`] are
+    /// among them.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(Id, &'static str)> {
+        let mut list = Vec::new();
+        for driver in &self.drivers {
+            driver.sources(&mut |id, what| list.push((id, what)));
+        }
+        list.extend(self.env.calls.each_call().map(|id| (id, "call")));
+        list
     }
 
     /// Sets or takes away the tracer; gives back the one that was set.

@@ -2,7 +2,7 @@
 //! bounded.
 
 use loopwork_reactor::blocking::{Failed, Full, JOBS, THREADS};
-use loopwork_reactor::{Loop, Mail, Os, Workers};
+use loopwork_reactor::{Env, Loop, Mail, Os, Workers};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, sync_channel};
@@ -52,6 +52,41 @@ fn jobs_run_side_by_side_and_no_more_than_the_threads_at_once() {
     lp.run().unwrap();
     assert_eq!(*lp.env.shared.one::<usize>(), 4 * THREADS);
     assert_eq!(now.1.load(Ordering::SeqCst), THREADS);
+}
+
+#[test]
+fn a_job_that_has_not_begun_is_taken_back() {
+    let mut lp = os();
+    let (go, wait) = channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let mut keys = Vec::new();
+    for n in 0..THREADS + 2 {
+        let (wait, begun) = (wait.clone(), begun.clone());
+        let job = move || {
+            begun.fetch_add(1, Ordering::SeqCst);
+            wait.lock().unwrap().recv().is_err()
+        };
+        let then = move |env: &mut Env, _| env.shared.one::<Vec<usize>>().push(n);
+        keys.push(lp.env.blocking(job, then).unwrap());
+    }
+    // One before it has left the loop, one that waits behind those that run.
+    assert!(lp.env.calls.cancel_job(keys[0]));
+    assert!(!lp.env.calls.cancel_job(keys[0]), "twice");
+    while begun.load(Ordering::SeqCst) < THREADS {
+        lp.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    assert!(lp.env.calls.cancel_job(keys[THREADS + 1]));
+    assert!(!lp.env.calls.cancel_job(keys[1]), "it runs");
+    // A new one in the same place is not meant by the old key.
+    lp.env.blocking(|| (), |env, _| env.shared.one::<Vec<usize>>().push(99)).unwrap();
+    assert!(!lp.env.calls.cancel_job(keys[THREADS + 1]));
+    drop(go);
+    lp.run().unwrap();
+    let mut done = std::mem::take(lp.env.shared.one::<Vec<usize>>());
+    done.sort_unstable();
+    assert_eq!(done, (1..=THREADS).chain([99]).collect::<Vec<_>>());
+    assert_eq!(begun.load(Ordering::SeqCst), THREADS);
 }
 
 #[test]

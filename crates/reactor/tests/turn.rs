@@ -296,6 +296,25 @@ fn cancel_and_unref_end_the_wait_for_a_call() {
 }
 
 #[test]
+fn a_call_that_was_let_go_is_held_again_and_says_when_it_is_due() {
+    let (mut lp, ..) = scribe("a", |_, _, _| {});
+    let at = lp.env.now.after(Duration::from_secs(9));
+    let key = lp.env.after(Duration::from_secs(9), |env| log(env, "called"));
+    lp.env.calls.unref(key);
+    assert!(!lp.env.calls.alive());
+    lp.env.calls.re_ref(key);
+    lp.env.calls.re_ref(key);
+    assert!(lp.env.calls.alive());
+    assert_eq!(lp.env.calls.due(key), Some(at));
+    lp.run().unwrap();
+    assert_eq!(taken(&mut lp), ["called"]);
+    assert!(!lp.env.calls.alive(), "held once, let go once");
+    assert_eq!(lp.env.calls.due(key), None);
+    lp.env.calls.re_ref(key);
+    assert!(!lp.env.calls.alive(), "what is over holds nothing");
+}
+
+#[test]
 fn a_stale_call_key_does_nothing_to_its_successor() {
     let (mut lp, ..) = scribe("a", |_, _, _| {});
     let old = lp.env.after(Duration::ZERO, |env| {

@@ -462,6 +462,20 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
         });
     }
 
+    fn sources(&self, tell: &mut dyn FnMut(Id, &'static str)) {
+        let driver = self.driver;
+        for (n, listener) in self.listeners.iter().enumerate() {
+            if let Some(listener) = listener {
+                let slot = n as u32 | LISTENER;
+                tell(Id { birth: listener.birth, slot, driver }, "listener");
+            }
+        }
+        for (slot, Seat { link, .. }) in &self.seats {
+            let id = Id { birth: link.birth, slot: slot as u32, driver };
+            tell(id, if link.dialing { "dial" } else { "connection" });
+        }
+    }
+
     fn on_post(&mut self, cx: &mut Cx<'_, W>, mail: Box<dyn Any>) {
         let mail = match mail.downcast::<Dialed<P::Conn>>() {
             Ok(dialed) => return self.dial(cx, *dialed),

@@ -416,6 +416,12 @@ impl<P: Protocol> Host<P> {
 }
 
 impl<W: Datagrams, P: Protocol> Driver<W> for Host<P> {
+    fn sources(&self, tell: &mut dyn FnMut(Id, &'static str)) {
+        if self.link.fd.is_some() {
+            tell(self.link.id, "socket");
+        }
+    }
+
     fn on_ready(&mut self, cx: &mut Cx<'_, W>, ready: Ready) {
         if !self.is(ready.id) {
             return;

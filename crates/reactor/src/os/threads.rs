@@ -71,7 +71,9 @@ fn work(inner: &Inner, mailbox: &Mailbox) {
     while !queue.over {
         if let Some(job) = queue.jobs.pop_front() {
             drop(queue);
-            mailbox.post(Done::DRIVER, Box::new(job.run()));
+            if let Some(done) = job.run() {
+                mailbox.post(Done::DRIVER, Box::new(done));
+            }
             queue = inner.queue();
         } else {
             queue.idle += 1;
