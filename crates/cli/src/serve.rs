@@ -1,7 +1,7 @@
 //! `loopwork serve`: a directory over HTTP.
 //!
 //! Rules of this file:
-//! * Memory is constant: one buffer for all connections; a file is read as its connection drains.
+//! * Memory is constant: the kernel sends files from where they lie, as their connections drain.
 //! * The length that the head promised is kept, or the connection is cut: a file that shrinks
 //!   while it is sent is never padded.
 //! * Only GET and HEAD; what is served and what not is `files.rs`'s business.
@@ -16,8 +16,9 @@ use loopwork::http::{Answer, App, Http, Reply};
 use loopwork::{Flow, Loop, Os, tcp};
 use std::fs::{File, Metadata};
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::FileExt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One read of a file: what a connection's output holds before it is full.
@@ -93,7 +94,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let ip = common::parsed(matches, "bind").unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let at = SocketAddr::new(ip, common::parsed(matches, "port").unwrap_or_default());
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
-    let site = Site { root, buffer: vec![0; CHUNK] };
+    let site = Site { root };
     match common::text(matches, "ws-echo") {
         None => start(at, timeout, Http::new(site)),
         Some(path) => {
@@ -138,14 +139,12 @@ fn root(dir: &Path, anywhere: bool) -> Result<PathBuf, Fail> {
 struct Site {
     /// Canonical.
     root: PathBuf,
-    /// What is read of any file lies here until it is written.
-    buffer: Vec<u8>,
 }
 
 /// An answer that is under way.
 enum Sending {
-    /// A file, from here, so many bytes more.
-    File { file: File, at: u64, left: u64 },
+    /// A file, and what is left of it.
+    File { file: Arc<File>, left: Range<u64> },
     /// A page, from here.
     Page { bytes: Vec<u8>, at: usize },
 }
@@ -180,17 +179,10 @@ impl App for Site {
                     *at = end;
                 }
             }
-            Sending::File { file, at, left } => {
-                while *left > 0 && reply.body.flow() == Flow::Open {
-                    let want = self.buffer.len().min(usize::try_from(*left).unwrap_or(CHUNK));
-                    match file.read_at(&mut self.buffer[..want], *at) {
-                        Ok(n) if n > 0 => {
-                            let _ = reply.body.write(&self.buffer[..n]);
-                            (*at, *left) = (*at + n as u64, *left - n as u64);
-                        }
-                        // It has become shorter, or cannot be read: only a cut tells the client.
-                        _ => return reply.abort(),
-                    }
+            Sending::File { file, left } => {
+                if reply.body.write_file(file, left).is_err() {
+                    // It has become shorter, or cannot be read: only a cut tells the client.
+                    reply.abort();
                 }
             }
         }
@@ -286,7 +278,7 @@ impl Site {
         if reply.head(status, headers, Body::Length(left)).is_err() {
             reply.abort();
         }
-        let mut sending = Sending::File { file, at, left };
+        let mut sending = Sending::File { file: Arc::new(file), left: at..at + left };
         self.begin(&mut sending, &mut reply);
         reply.later(sending)
     }

@@ -11,7 +11,15 @@ use crate::core::{Body, Invalid};
 use crate::date::Date;
 use loopwork_tcp::reactor::{Env, Id, Trace};
 use loopwork_tcp::{Close, Flow, Io, Out, Wishes};
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What is read of a file for one chunk.
+const CHUNK: usize = 16 * 1024;
 
 /// An unread request body up to here is read and dropped, so that the connection lives on; a
 /// longer one costs more than a new connection would.
@@ -159,6 +167,73 @@ impl Sink<'_> {
             },
         }
         self.out.flow()
+    }
+
+    /// As [`write`](Self::write), of bytes that others hold too: where they are many they are not
+    /// copied ([`Out::write_shared`]).
+    ///
+    /// # Panics
+    /// Before the head.
+    pub fn write_shared(&mut self, bytes: &Arc<[u8]>) -> Flow {
+        match self.sending.phase {
+            Phase::UntilClose => self.out.write_shared(bytes),
+            Phase::Length(left) if bytes.len() as u64 <= left => {
+                self.took(left, bytes.len() as u64);
+                self.out.write_shared(bytes)
+            }
+            _ => self.write(bytes),
+        }
+    }
+
+    /// Appends a range of a file, and moves the range's start behind what was taken; what was not
+    /// is for `on_more`. With a length, or until the close, the kernel sends it from where it lies
+    /// ([`Out::write_file`], which says what becomes of a file that is too short); chunks are read
+    /// here. For the answer to HEAD, and for a range that is longer than what is left of the
+    /// length, see [`write`](Self::write): then all of it counts as taken.
+    ///
+    /// # Errors
+    /// Where it is read here: what the system says; `UnexpectedEof` when the file is too short.
+    /// The body cannot be completed then.
+    ///
+    /// # Panics
+    /// Before the head.
+    pub fn write_file(&mut self, file: &Arc<File>, range: &mut Range<u64>) -> io::Result<Flow> {
+        let len = range.end.saturating_sub(range.start);
+        match self.sending.phase {
+            Phase::Head => panic!("a body before its head"),
+            Phase::Done if len == 0 || self.sending.head_only => range.start = range.end,
+            Phase::UntilClose => return self.out.write_file(file, range),
+            Phase::Length(left) if len <= left => {
+                let flow = self.out.write_file(file, range)?;
+                self.took(left, len - range.end.saturating_sub(range.start));
+                return Ok(flow);
+            }
+            Phase::Done | Phase::Length(_) => {
+                range.start = range.end;
+                give_up(self.wish);
+            }
+            Phase::Chunked => {
+                let mut part = [0; CHUNK];
+                while !range.is_empty() && self.out.flow() == Flow::Open {
+                    let room = CHUNK.min(usize::try_from(range.end - range.start).unwrap_or(CHUNK));
+                    match file.read_at(&mut part[..room], range.start) {
+                        Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                        Ok(n) => {
+                            encode::chunk(self.out.buffer(), &part[..n]);
+                            range.start += n as u64;
+                        }
+                        Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                        Err(e) => return Err(e),
+                    }
+                }
+            }
+        }
+        Ok(self.out.flow())
+    }
+
+    /// So much of a body's rest was written.
+    fn took(&mut self, left: u64, n: u64) {
+        self.sending.phase = if left == n { Phase::Done } else { Phase::Length(left - n) };
     }
 
     /// Ends a body whose length was not said; of one with a length that is not reached, the
