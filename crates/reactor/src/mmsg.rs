@@ -64,11 +64,21 @@ impl Default for Batches {
 }
 
 impl Batches {
-    /// Points the next header at a piece of memory, its own address storage and control room.
+    /// Points header `i` at a piece of memory, its own address storage and its own control room,
+    /// each so long; 0: at none.
+    #[inline(always)]
     fn aim(&mut self, i: usize, base: *mut u8, len: usize, name_len: usize, control_len: usize) {
-        let Batches { headers, pieces, names, controls, .. } = self;
-        let lens = (len, name_len, control_len);
-        point(&mut headers[i], &mut pieces[i], &mut names[i], &mut controls[i], base, lens);
+        self.pieces[i] = libc::iovec { iov_base: base.cast(), iov_len: len };
+        let name = ptr::from_mut(&mut self.names[i]).cast();
+        let control = ptr::from_mut(&mut self.controls[i]).cast();
+        let header = &mut self.headers[i].msg_hdr;
+        header.msg_name = if name_len == 0 { ptr::null_mut() } else { name };
+        header.msg_namelen = name_len as libc::socklen_t;
+        header.msg_iov = &raw mut self.pieces[i];
+        header.msg_iovlen = 1;
+        header.msg_control = if control_len == 0 { ptr::null_mut() } else { control };
+        header.msg_controllen = control_len as _;
+        header.msg_flags = 0;
     }
 
     /// See [`Datagrams::recv`](crate::Datagrams::recv). With `control`, datagrams that the kernel
@@ -85,11 +95,9 @@ impl Batches {
         let room = room.max(1);
         let want = (into.len() / room).min(BATCH);
         let control_len = if control { control::ROOM } else { 0 };
-        let Batches { headers, pieces, names, controls, .. } = &mut *self;
-        let parts = headers.iter_mut().zip(pieces).zip(names).zip(controls);
-        let lens = (room, size_of::<Name>(), control_len);
-        for ((((header, piece), name), control), room) in parts.zip(into.chunks_exact_mut(room)) {
-            point(header, piece, name, control, room.as_mut_ptr(), lens);
+        let base = into.as_mut_ptr();
+        for i in 0..want {
+            self.aim(i, base.wrapping_add(i * room), room, size_of::<Name>(), control_len);
         }
         // SAFETY: the first `want` headers point at `want` disjoint pieces of `into`, which is
         // borrowed mutably for the call, and at names and control rooms of this struct; all
@@ -185,29 +193,6 @@ impl Batches {
             _ => (nobody, 0, false),
         })
     }
-}
-
-/// Points a header at a piece of memory, an address storage and a control room, each so long; 0: at
-/// none.
-#[inline(always)]
-fn point(
-    header: &mut libc::mmsghdr,
-    piece: &mut libc::iovec,
-    name: &mut Name,
-    control: &mut Control,
-    base: *mut u8,
-    (len, name_len, control_len): (usize, usize, usize),
-) {
-    *piece = libc::iovec { iov_base: base.cast(), iov_len: len };
-    let header = &mut header.msg_hdr;
-    header.msg_name = if name_len == 0 { ptr::null_mut() } else { ptr::from_mut(name).cast() };
-    header.msg_namelen = name_len as libc::socklen_t;
-    header.msg_iov = piece;
-    header.msg_iovlen = 1;
-    let control = ptr::from_mut(control).cast();
-    header.msg_control = if control_len == 0 { ptr::null_mut() } else { control };
-    header.msg_controllen = control_len as _;
-    header.msg_flags = 0;
 }
 
 /// Appends a message as the datagrams that it was put together from: each `segment` long but the

@@ -24,11 +24,12 @@ use std::os::fd::OwnedFd;
 /// callback, and `on_error` may well send again what fails again. As many as a batch has.
 const ERRORS_PER_FLUSH: usize = BATCH;
 
-/// Rooms that receiving offers at least. Preparing a room costs some nanoseconds, a call some
-/// hundred: so it offers [`MORE`] times as many as were last used.
-const FEW: usize = 4;
-/// From few to a whole batch in two calls.
-const MORE: usize = 4;
+/// Rooms that receiving offers at least. Preparing one costs some nanoseconds, and a call that came
+/// too soon to its end some hundred: so it offers [`MORE`] times as many as were last used, and a
+/// stream of lone datagrams does not pay for whole batches.
+const FEW: usize = 8;
+/// From few to a whole batch in one call.
+const MORE: usize = 8;
 
 /// What [`post_open`](crate::post_open) sends by mail.
 pub(crate) struct Open {
