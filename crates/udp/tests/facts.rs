@@ -254,6 +254,23 @@ fn many_errors_come_in_turns_and_all_of_them() {
 }
 
 #[test]
+fn an_associated_socket_hears_each_error_once_too() {
+    let mut lp = new_loop();
+    let (h, _) = clerk(&mut lp, "127.0.0.1:0", |how| how.errors = true);
+    let gone = dead(1)[0];
+    udp::associate(&mut lp, h, gone).unwrap();
+    for round in 1..=5 {
+        udp::with(&mut lp, h, |_, io| assert_eq!(io.send(gone, b"anyone?"), Sent::Queued));
+        until(&mut lp, |lp| lp.get(h).protocol.errors.len() >= round);
+        settle(&mut lp);
+        let errors = &lp.get(h).protocol.errors;
+        assert_eq!(errors.len(), round, "{errors:?}");
+        let (to, error) = &errors[round - 1];
+        assert_eq!((*to, error.kind()), (Some(gone), ErrorKind::ConnectionRefused));
+    }
+}
+
+#[test]
 fn what_the_host_itself_refuses_is_told_once() {
     let mut lp = new_loop();
     let (h, _) = clerk(&mut lp, "127.0.0.1:0", |how| how.errors = true);
