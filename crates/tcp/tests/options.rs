@@ -7,8 +7,7 @@ use loopwork_reactor::{Address, ConnectOptions, ListenOptions, Os, StreamOption}
 use loopwork_sim::Sim;
 use loopwork_tcp::{Close, Dial, Refusal, dial, listen_at, socket};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::Command;
+use std::net::{Shutdown, TcpStream};
 use support::{
     On, PATIENCE, echo, finish, idle, more, peer, play, server, turn_until, until_closed,
 };
@@ -221,87 +220,4 @@ fn a_dial_that_cannot_be_set_up_fails() {
     until_closed(&mut lp, dialer, 2);
     finish(&mut lp, host);
     finish(&mut lp, dialer);
-}
-
-/// Says to a child that it is one; without it the scenario does nothing.
-const CHILD: &str = "LOOPWORK_OPTIONS_CHILD";
-
-/// In a network of its own, since fast open is a setting of the network. Making one takes a
-/// privilege; without it nothing is tried.
-#[test]
-fn bytes_leave_with_the_syn_where_the_cookie_is_known() {
-    let run = "ip link set lo up && echo 3 > /proc/sys/net/ipv4/tcp_fastopen && exec \"$0\" \"$@\"";
-    let able = Command::new("unshare").args(["-n", "sh", "-c", "ip link set lo up"]).output();
-    if !able.is_ok_and(|done| done.status.success()) {
-        return eprintln!("no network of its own: not tried");
-    }
-    let child = Command::new("unshare")
-        .args(["-n", "sh", "-c", run])
-        .arg(std::env::current_exe().expect("this test binary"))
-        .args(["--exact", "child_fast_open", "--nocapture"])
-        .env(CHILD, "fast open")
-        .output()
-        .expect("it was there a moment ago");
-    let said = String::from_utf8_lossy(&child.stderr) + String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && said.contains("survived"), "{said}");
-}
-
-/// Dials with fast open; says hello at once, and hears it back.
-fn hello(seat: &mut support::Seat, io: &mut loopwork_tcp::Io<'_>, on: On<'_>) -> usize {
-    match on {
-        On::Open => {
-            let _ = io.write(b"hello");
-            0
-        }
-        On::Data(bytes) => {
-            seat.got.extend_from_slice(bytes);
-            bytes.len()
-        }
-        _ => echo(seat, io, on),
-    }
-}
-
-#[test]
-fn child_fast_open() {
-    if std::env::var(CHILD).as_deref() != Ok("fast open") {
-        return;
-    }
-    let (mut lp, host) = play(Os::new().unwrap(), echo);
-    let mut how = ListenOptions::default();
-    how.fast_open = 16;
-    let at = listen_at(&mut lp, host, &"127.0.0.1:0".parse::<SocketAddr>().unwrap().into(), &how);
-    let at = at.unwrap();
-    let dialer = more(&mut lp, hello);
-    let mut how = ConnectOptions::default();
-    how.fast_open = true;
-    let dial = |lp: &mut loopwork_reactor::Loop<Os>| {
-        let conn = lp.get(dialer).protocol.seat();
-        let dial = Dial { to: at.clone(), from: None, timeout: PATIENCE, conn };
-        dial.send_with(&mut lp.env, dialer, how.clone());
-    };
-    for n in 0..3 {
-        dial(&mut lp);
-        turn_until(&mut lp, |lp| lp.get(dialer).protocol.calls(n).contains(&"data"));
-        let id = lp.get(dialer).ids().next().unwrap();
-        assert_eq!(lp.get(dialer).conn(id).unwrap().got, b"hello");
-        let about = loopwork_tcp::info(&mut lp, dialer, id).unwrap();
-        // The first brings the cookie home.
-        assert_eq!(about.syn_data, n > 0, "{n}: {about:?}");
-        loopwork_tcp::shutdown(&mut lp.env, dialer);
-        until_closed(&mut lp, dialer, n + 1);
-        assert_eq!(lp.get(dialer).protocol.closed[n].1, Close::Finished);
-    }
-    finish(&mut lp, host);
-    // Nobody listens any more: that is learnt only after the bytes have left.
-    dial(&mut lp);
-    until_closed(&mut lp, dialer, 4);
-    assert_eq!(lp.get(dialer).protocol.calls(3), ["open"]);
-    assert_eq!(lp.get(dialer).protocol.closed[3].1, Close::Reset);
-    // Without the option the same is a dial that failed.
-    let conn = lp.get(dialer).protocol.seat();
-    loopwork_tcp::dial(&mut lp.env, dialer, at.clone(), conn);
-    until_closed(&mut lp, dialer, 5);
-    assert_eq!(lp.get(dialer).protocol.closed[4].1, Close::Dial(ErrorKind::ConnectionRefused));
-    finish(&mut lp, dialer);
-    eprintln!("survived");
 }
