@@ -43,6 +43,14 @@ fn smaller(plan: &Plan) -> impl Iterator<Item = Plan> + use<> {
         }
     }
     let kinds = plan.faults.clone().rates().len();
+    let on = plan.faults.clone().rates().iter().filter(|(_, rate)| **rate > 0).count();
+    // None of them, or one alone: most failures need no more.
+    for kept in (0..=kinds).rev().filter(|_| on > 1) {
+        let mut next = plan.clone();
+        let rates = next.faults.rates().into_iter().enumerate();
+        rates.filter(|(kind, _)| *kind != kept).for_each(|(_, (_, rate))| *rate = 0);
+        all.push(next);
+    }
     for kind in 0..kinds {
         let mut next = plan.clone();
         let rate = &mut next.faults.rates()[kind].1;
