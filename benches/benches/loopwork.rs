@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use loopwork_benches::{BROWSER, Echo, Hello, MINIMAL, TECHEMPOWER, WsEcho, start};
 use loopwork_http::Http;
 use loopwork_http::core::{Fields, Limits, Progress, parse_request};
-use loopwork_reactor::{Cx, Driver, Id, Instant, Loop, Os, Ready, Timers};
+use loopwork_reactor::{Cx, Driver, Id, Loop, Os, Ready};
 use loopwork_ws::Ws;
 use loopwork_ws::core::{frame, mask, message};
 use std::hint::black_box;
@@ -37,32 +37,6 @@ fn turn(c: &mut Criterion) {
         });
         assert_eq!(lp.get(handle).0, turns);
     });
-    group.finish();
-}
-
-fn timers(c: &mut Criterion) {
-    let mut group = c.benchmark_group("timers");
-    const COUNT: u64 = 1_000_000;
-    let at = |i: u64| Instant(1 + i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % 60_000_000_000);
-    let mut timers = Timers::default();
-    let id = |i: u64| Id { birth: i, slot: 0, driver: 0 };
-    let mut keys: Vec<_> = (0..COUNT).map(|i| timers.arm(at(i), id(i))).collect();
-    let mut i: u64 = 0;
-    group.bench_function("rearm/1000000", |b| {
-        b.iter(|| {
-            i += 1;
-            let slot = (i.wrapping_mul(0x9e37_79b9) % COUNT) as usize;
-            keys[slot] = timers.rearm(keys[slot], at(i)).expect("armed");
-        });
-    });
-    group.bench_function("arm_and_cancel/1000000", |b| {
-        b.iter(|| {
-            i += 1;
-            let key = timers.arm(at(i), id(i));
-            assert!(timers.cancel(key));
-        });
-    });
-    assert_eq!(timers.len() as u64, COUNT);
     group.finish();
 }
 
@@ -190,5 +164,5 @@ fn ws_echo(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, turn, timers, head, ws, round_trips, ws_echo);
+criterion_group!(benches, turn, head, ws, round_trips, ws_echo);
 criterion_main!(benches);
