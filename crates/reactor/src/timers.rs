@@ -54,6 +54,8 @@ pub struct Timers {
     heads: Box<[u32; DUE + 1]>,
     tails: Box<[u32; DUE + 1]>,
     occupied: [u64; LEVELS],
+    /// The levels that are occupied at all: a turn without timers looks at this alone.
+    levels: u32,
     elapsed: u64,
     births: u32,
     due: usize,
@@ -66,6 +68,7 @@ impl Default for Timers {
             heads: Box::new([NIL; DUE + 1]),
             tails: Box::new([NIL; DUE + 1]),
             occupied: [0; LEVELS],
+            levels: 0,
             elapsed: 0,
             births: 0,
             due: 0,
@@ -127,7 +130,7 @@ impl Timers {
         if self.due > 0 {
             return Some(Instant(0));
         }
-        let level = self.occupied.iter().position(|&o| o != 0)?;
+        let level = self.lowest()?;
         let (list, slot_tick) = self.first(level);
         let mut earliest = u64::MAX;
         let mut at = self.heads[list];
@@ -145,13 +148,13 @@ impl Timers {
     /// Moves the wheel to `now`; says how many are due.
     pub fn advance(&mut self, now: Instant) -> usize {
         let now = now.0 >> TICK_BITS;
-        while let Some(level) = self.occupied.iter().position(|&o| o != 0) {
+        while let Some(level) = self.lowest() {
             let (list, slot_tick) = self.first(level);
             if slot_tick > now {
                 break;
             }
             self.elapsed = slot_tick;
-            self.occupied[level] &= !(1 << (list % SLOTS));
+            self.vacate(list);
             let mut at = std::mem::replace(&mut self.heads[list], NIL);
             self.tails[list] = NIL;
             while at != NIL {
@@ -174,6 +177,19 @@ impl Timers {
         Some(self.timers.remove(slot as usize).id)
     }
 
+    /// The lowest level that is occupied, which holds the earliest timer.
+    #[inline]
+    fn lowest(&self) -> Option<usize> {
+        (self.levels != 0).then(|| self.levels.trailing_zeros() as usize)
+    }
+
+    /// A slot of the wheel is empty.
+    fn vacate(&mut self, list: usize) {
+        let level = list / SLOTS;
+        self.occupied[level] &= !(1 << (list % SLOTS));
+        self.levels &= !(u32::from(self.occupied[level] == 0) << level);
+    }
+
     /// The first occupied slot of a level: its list, and its first tick.
     fn first(&self, level: usize) -> (usize, u64) {
         let slot = self.occupied[level].trailing_zeros();
@@ -193,6 +209,7 @@ impl Timers {
             let level = (63 - (tick ^ self.elapsed).leading_zeros()) / LEVEL_BITS;
             let at = (tick >> (level * LEVEL_BITS)) as usize % SLOTS;
             self.occupied[level as usize] |= 1 << at;
+            self.levels |= 1 << level;
             level as usize * SLOTS + at
         };
         let tail = std::mem::replace(&mut self.tails[list], slot);
@@ -218,7 +235,7 @@ impl Timers {
         if list == DUE {
             self.due -= 1;
         } else if self.heads[list] == NIL {
-            self.occupied[list / SLOTS] &= !(1 << (list % SLOTS));
+            self.vacate(list);
         }
     }
 }

@@ -51,6 +51,9 @@ pub use pass::{DESCRIPTORS_MAX, receive_descriptors, send_descriptors};
 const EVENTS: usize = 1024;
 const MAIL: Token = Token(usize::MAX);
 const ALARM: Token = Token(usize::MAX - 1);
+/// Mail has come.
+const MAIL_READY: Ready =
+    Ready { id: Id::MAIL, readable: true, writable: false, closed: false, gone: false };
 /// A deadline nearer than this is waited for by the alarm, to the microsecond. Up to then the
 /// poll's own timeout serves, which rounds to milliseconds but costs no call: far enough to hide
 /// that, and far below the idle timeouts that connections move.
@@ -209,23 +212,16 @@ impl Os {
     /// Appends what the poll has found.
     fn tell(&mut self, ready: &mut Vec<Ready>) {
         for event in &self.events {
-            if event.token() == MAIL {
-                let id = Id::MAIL;
-                ready.push(Ready {
-                    id,
-                    readable: true,
-                    writable: false,
-                    closed: false,
-                    gone: false,
-                });
-                continue;
-            }
-            if event.token() == ALARM {
-                self.rings = Instant(0);
-                continue;
-            }
             let token = event.token().0;
-            let Some(entry) = self.entries.get(token & 0xffff_ffff) else { continue };
+            let Some(entry) = self.entries.get(token & 0xffff_ffff) else {
+                // Our own tokens are those of no entry.
+                if token == MAIL.0 {
+                    ready.push(MAIL_READY);
+                } else if token == ALARM.0 {
+                    self.rings = Instant(0);
+                }
+                continue;
+            };
             if entry.id.birth as u32 as usize != token >> 32 {
                 continue;
             }
@@ -233,9 +229,9 @@ impl Os {
             let gone = event.is_error();
             ready.push(Ready {
                 id: entry.id,
-                readable: event.is_readable() || closed || gone,
-                writable: event.is_writable() || gone,
-                closed: closed || gone,
+                readable: event.is_readable() | closed | gone,
+                writable: event.is_writable() | gone,
+                closed: closed | gone,
                 gone,
             });
         }
