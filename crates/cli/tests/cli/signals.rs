@@ -24,7 +24,7 @@ fn a_server_without_work_ends_at_once_and_well() {
 }
 
 #[test]
-fn what_is_in_flight_is_finished() {
+fn hostile_14_what_is_in_flight_is_finished() {
     let server = start(&["echo", "http"]);
     let at = server.listening("http");
     let mut idle = connect(at);
@@ -64,7 +64,7 @@ fn a_file_that_is_being_sent_is_sent_to_its_end() {
 }
 
 #[test]
-fn who_does_not_finish_is_cut_off_when_the_time_is_up() {
+fn hostile_14_who_does_not_finish_is_cut_off_when_the_time_is_up() {
     let server = start(&["echo", "tcp", "--shutdown-timeout", "0.3"]);
     let mut stream = connect(server.listening("tcp"));
     let mut byte = [0];
