@@ -7,6 +7,7 @@
 //! * A state is closed or given back, never both.
 
 use crate::host::Seat;
+use crate::state::DIALING;
 use crate::{Close, Host, Protocol};
 use loopwork_reactor::{Address, Cx, Env, Handle, Id, ListenOptions, Loop, Streams, Trace};
 use std::io::{self, ErrorKind};
@@ -42,7 +43,7 @@ impl<P: Protocol> Host<P> {
 
     fn detach<W: Streams>(&mut self, cx: &mut Cx<'_, W>, id: Id) -> io::Result<Detached<P::Conn>> {
         let seat = self.seats.get(id.slot as usize).filter(|seat| seat.link.birth == id.birth);
-        let link = seat.map(|seat| &seat.link).filter(|link| !link.dialing);
+        let link = seat.map(|seat| &seat.link).filter(|link| !link.state.has(DIALING));
         let link = link.ok_or(ErrorKind::NotConnected)?;
         if link.bufs.as_ref().is_some_and(|bufs| bufs.pending() > 0) {
             return Err(ErrorKind::WouldBlock.into());

@@ -8,6 +8,9 @@
 //! * Input costs linear work: of the bytes kept and the bytes new, the fewer are copied.
 
 use crate::inserts::{Inserts, SLICES};
+use crate::state::{
+    BROKEN, CLOSED, DIALING, EOF, FIN, FULL, ODD, QUEUED, READABLE, STARVED, State, WRITABLE,
+};
 use crate::{Close, Count, Io, Out, Protocol, Wishes};
 use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{Cx, Env, Fd, Id, Instant, READ_MAX, Streams, TimerKey, Trace};
@@ -116,23 +119,7 @@ pub(crate) struct Link {
     armed: Instant,
     pub(crate) timer: TimerKey,
     pub(crate) fd: Fd,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// The peer's end lies behind what is there.
-    pub(crate) closed: bool,
-    /// It stands in the queue of `again`.
-    pub(crate) queued: bool,
-    /// The output went over its mark, and has not emptied since: a drain is owed.
-    full: bool,
-    /// The peer's end was read.
-    pub(crate) eof: bool,
-    /// Our end was sent.
-    pub(crate) fin: bool,
-    /// The kernel had no memory for a write, and promises no readiness: a timer takes its place.
-    starved: bool,
-    /// Writing failed: output is lost, but what the peer sent before may still be read.
-    broken: bool,
-    pub(crate) dialing: bool,
+    pub(crate) state: State,
 }
 
 impl Link {
@@ -145,16 +132,7 @@ impl Link {
             armed: Instant::default(),
             timer: TimerKey::NONE,
             fd,
-            readable: false,
-            writable: !dialing,
-            closed: false,
-            queued: false,
-            full: false,
-            eof: false,
-            fin: false,
-            starved: false,
-            broken: false,
-            dialing,
+            state: if dialing { DIALING } else { WRITABLE },
         }
     }
 
@@ -162,9 +140,7 @@ impl Link {
     #[inline]
     fn is_plain(&self) -> bool {
         let wish = &self.wish;
-        let wished = wish.end | wish.reshow | wish.abort.is_some();
-        let odd = self.dialing | self.full | self.eof | self.fin | self.broken | self.starved;
-        !(wished | odd)
+        !(self.state.has(ODD) | wish.end | wish.reshow | wish.abort.is_some())
     }
 
     /// A write failed. Unless it only has to wait the output is lost, but what the peer said
@@ -172,19 +148,19 @@ impl Link {
     #[cold]
     fn write_failed(&mut self, bufs: &mut Bufs, why: ErrorKind) {
         match why {
-            WouldBlock => self.writable = false,
-            OutOfMemory => self.starved = true,
+            WouldBlock => self.state.put(WRITABLE, false),
+            OutOfMemory => self.state.put(STARVED, true),
             _ => {
-                (self.broken, self.readable, self.closed) = (true, true, true);
+                self.state.put(BROKEN.or(READABLE).or(CLOSED), true);
                 bufs.lose();
             }
         }
     }
 
     fn may_read(&self) -> bool {
-        let full = self.full && !self.wish.read_when_full;
+        let full = self.state.has(FULL) && !self.wish.read_when_full;
         let wanted = !full && !self.wish.paused && self.wish.abort.is_none();
-        self.readable && wanted && !self.eof && !self.dialing
+        wanted && self.state.has(READABLE) && !self.state.has(EOF.or(DIALING))
     }
 }
 
@@ -270,7 +246,7 @@ impl<P: Protocol> Work<'_, P> {
 
     /// The output is above its mark, or was and has not emptied, and so nothing is shown.
     fn over(&self) -> bool {
-        let full = self.link.full || self.bufs.over();
+        let full = self.link.state.has(FULL) || self.bufs.over();
         full && !self.link.wish.read_when_full
     }
 
@@ -283,9 +259,9 @@ impl<P: Protocol> Work<'_, P> {
             let kept = self.bufs.carry.len();
             let room = READ_MAX.min(cx.buffer.len() - kept);
             match cx.world.read(self.link.fd, &mut cx.buffer[kept..kept + room]) {
-                Ok(0) if self.link.broken => return self.fail(Close::Reset),
+                Ok(0) if self.link.state.has(BROKEN) => return self.fail(Close::Reset),
                 Ok(0) => {
-                    self.link.eof = true;
+                    self.link.state.put(EOF, true);
                     cx.env.note(self.id, Trace::End);
                     if self.link.wish.drain.is_none() {
                         self.call(cx.env, |p, c, io| p.on_end(c, io));
@@ -293,16 +269,16 @@ impl<P: Protocol> Work<'_, P> {
                     return;
                 }
                 Ok(n) => {
-                    let ends = self.link.closed && !planted(Planted::LostEnd);
-                    self.link.readable = n == room || ends;
+                    let ends = self.link.state.has(CLOSED) && !planted(Planted::LostEnd);
+                    self.link.state.put(READABLE, n == room || ends);
                     self.link.count.received += n as u64;
                     cx.env.note_bytes(&self.id, Trace::Read, n);
                     self.feed(cx.env, cx.buffer, kept, n);
-                    if !self.link.readable {
+                    if !self.link.state.has(READABLE) {
                         return;
                     }
                 }
-                Err(e) if e.kind() == WouldBlock => self.link.readable = false,
+                Err(e) if e.kind() == WouldBlock => self.link.state.put(READABLE, false),
                 Err(e) if e.kind() == TimedOut => return self.fail(Close::TimedOut),
                 Err(_) => return self.fail(Close::Reset),
             }
@@ -317,17 +293,17 @@ impl<P: Protocol> Work<'_, P> {
     #[inline(always)]
     fn flush<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         let (link, bufs) = (&mut *self.link, &mut *self.bufs);
-        if link.broken || link.fin {
+        if link.state.has(BROKEN.or(FIN)) {
             bufs.lose();
         }
-        link.starved = false;
-        while link.writable && bufs.pending() > 0 {
+        link.state.put(STARVED, false);
+        while link.state.has(WRITABLE) && bufs.pending() > 0 {
             let rest = bufs.pending();
             match cx.world.write(link.fd, &bufs.out[bufs.sent..]) {
                 Ok(n) => {
                     bufs.sent += if planted(Planted::ShortWrite) { rest } else { n };
                     link.count.sent += n as u64;
-                    link.writable = n == rest;
+                    link.state.put(WRITABLE, n == rest);
                     cx.env.note_bytes(&self.id, Trace::Wrote, n);
                 }
                 Err(e) => {
@@ -343,12 +319,12 @@ impl<P: Protocol> Work<'_, P> {
     #[cold]
     fn flush_inserts<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         let (link, bufs) = (&mut *self.link, &mut *self.bufs);
-        if link.broken || link.fin {
+        if link.state.has(BROKEN.or(FIN)) {
             bufs.lose();
         }
-        link.starved = false;
+        link.state.put(STARVED, false);
         for _ in 0..WRITES_PER_FLUSH {
-            if !link.writable || bufs.pending() == 0 {
+            if !link.state.has(WRITABLE) || bufs.pending() == 0 {
                 break;
             }
             let file = bufs.inserts.file(bufs.sent).is_some();
@@ -362,7 +338,7 @@ impl<P: Protocol> Work<'_, P> {
                     let within = bufs.inserts.advance(&bufs.out, &mut bufs.sent, n);
                     link.count.sent += n;
                     // Of a file only an error says that there is no room.
-                    link.writable = file || !within;
+                    link.state.put(WRITABLE, file || !within);
                     cx.env.note_bytes(&self.id, Trace::Wrote, n as usize);
                 }
                 Err(e) if file && !is_streams(e.kind()) => {
@@ -383,15 +359,15 @@ impl<P: Protocol> Work<'_, P> {
     fn rounds<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> bool {
         for _ in 0..ROUNDS_PER_TURN {
             // Before the flush: who was told Full is owed a drain.
-            self.link.full |= self.bufs.over();
+            self.link.state.raise(FULL, self.bufs.over());
             if !self.bufs.inserts.is_empty() {
                 self.flush_inserts(cx);
             } else if !self.bufs.out.is_empty() {
                 self.flush(cx);
             }
-            let drained = self.link.full && self.bufs.out.is_empty();
+            let drained = self.link.state.has(FULL) && self.bufs.out.is_empty();
             if drained {
-                self.link.full = false;
+                self.link.state.put(FULL, false);
                 // Who has ended or given up waits for no room.
                 let gone = self.link.wish.abort.is_some() || planted(Planted::NoDrain);
                 if !self.link.wish.end && !gone {
@@ -421,8 +397,8 @@ impl<P: Protocol> Work<'_, P> {
             if !self.bufs.out.is_empty() {
                 self.flush(cx);
             }
-            if !self.link.broken {
-                self.wait(cx, self.link.readable && !self.link.wish.paused);
+            if !self.link.state.has(BROKEN) {
+                self.wait(cx, self.link.state.has(READABLE) && !self.link.wish.paused);
                 return None;
             }
         }
@@ -432,33 +408,35 @@ impl<P: Protocol> Work<'_, P> {
     /// As [`settle`](Self::settle), whatever was wished.
     #[cold]
     fn settle_all<W: Streams>(&mut self, cx: &mut Cx<'_, W>) -> Option<Close> {
-        let spent = !self.link.dialing && self.rounds(cx);
+        let spent = !self.link.state.has(DIALING) && self.rounds(cx);
         let link = &mut *self.link;
         // Before our end is sent: a connection that is given up must not look like a clean end.
         if let Some(why) = link.wish.abort {
             return Some(why);
         }
         let flushed = self.bufs.out.is_empty() || planted(Planted::EndBeforeFlush);
-        if link.wish.end && !link.fin && !link.dialing && !spent && flushed {
-            link.fin = true;
+        if link.wish.end && !link.state.has(FIN.or(DIALING)) && !spent && flushed {
+            link.state.put(FIN, true);
             cx.env.note(self.id, Trace::Shutdown);
             link.wish.drain_from(cx.env.now);
             // Behind the peer's end ours is the close, which follows at once.
-            if !link.broken && !link.eof && cx.world.shutdown(link.fd).is_err() {
-                (link.broken, link.readable, link.closed) = (true, true, true);
+            if !link.state.has(BROKEN.or(EOF)) && cx.world.shutdown(link.fd).is_err() {
+                link.state.put(BROKEN.or(READABLE).or(CLOSED), true);
             }
         }
-        if link.fin && link.eof {
-            return Some(if link.broken { Close::Reset } else { Close::Finished });
+        if link.state.has(FIN) && link.state.has(EOF) {
+            return Some(if link.state.has(BROKEN) { Close::Reset } else { Close::Finished });
         }
-        if link.broken && !link.may_read() {
+        if link.state.has(BROKEN) && !link.may_read() {
             return Some(Close::Reset);
         }
         if self.drained() {
             return Some(Close::Finished);
         }
         // The budget of a flush may have ended, with room in the kernel.
-        let unsent = self.link.writable && !self.link.starved && !self.bufs.inserts.is_empty();
+        let unsent = self.link.state.has(WRITABLE)
+            && !self.link.state.has(STARVED)
+            && !self.bufs.inserts.is_empty();
         self.wait(cx, spent || unsent || self.link.may_read());
         None
     }
@@ -468,7 +446,7 @@ impl<P: Protocol> Work<'_, P> {
     fn wait<W>(&mut self, cx: &mut Cx<'_, W>, go_on: bool) {
         let link = &mut *self.link;
         let mut deadline = link.wish.deadline;
-        if link.starved {
+        if link.state.has(STARVED) {
             let retry = cx.env.now.after(STARVED_RETRY);
             deadline = if deadline == Instant::default() { retry } else { deadline.min(retry) };
         }
@@ -481,8 +459,8 @@ impl<P: Protocol> Work<'_, P> {
             };
             link.armed = deadline;
         }
-        if go_on && !link.queued && !planted(Planted::NoRequeue) {
-            link.queued = true;
+        if go_on && !link.state.has(QUEUED) && !planted(Planted::NoRequeue) {
+            link.state.put(QUEUED, true);
             cx.env.calls.again(self.id);
         }
     }
@@ -497,7 +475,7 @@ impl<P: Protocol> Work<'_, P> {
         }
         self.link.wish.deadline = Instant::default();
         env.note(self.id, Trace::Timer);
-        if self.link.dialing {
+        if self.link.state.has(DIALING) {
             return self.fail(Close::Dial(TimedOut));
         }
         if !self.drain_due(env.now) {
@@ -509,8 +487,8 @@ impl<P: Protocol> Work<'_, P> {
     pub(crate) fn connected<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         match cx.world.connected(self.link.fd) {
             Ok(()) => {
-                self.link.dialing = false;
-                self.link.writable = true;
+                self.link.state.put(DIALING, false);
+                self.link.state.put(WRITABLE, true);
                 self.link.wish.deadline = Instant::default();
                 cx.env.note(self.id, Trace::Open);
                 self.call(cx.env, |p, c, io| p.on_open(c, io));

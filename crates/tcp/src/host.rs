@@ -9,6 +9,7 @@
 use crate::adopt::Detached;
 use crate::connection::{Bufs, Link, Work};
 use crate::race::{DialAny, Failed, Race};
+use crate::state::{CLOSED, DIALING, QUEUED, READABLE, WRITABLE};
 use crate::{BlockList, Close, Protocol, Refusal};
 use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{
@@ -361,7 +362,7 @@ impl<P: Protocol> Host<P> {
         if let Order::Shutdown = order {
             let ids: Vec<Id> = self.ids().collect();
             for id in ids {
-                self.visit(cx, id, |w, cx| match w.link.dialing {
+                self.visit(cx, id, |w, cx| match w.link.state.has(DIALING) {
                     true => w.link.wish.abort = Some(Close::Aborted),
                     false => w.call(cx.env, |p, c, io| p.on_shutdown(c, io)),
                 });
@@ -407,12 +408,12 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             return self.accept(cx, ready.id);
         }
         let found = self.visit(cx, ready.id, |w, cx| {
-            w.link.readable |= ready.readable;
-            w.link.writable |= ready.writable;
-            w.link.closed |= ready.closed;
-            if w.link.dialing {
+            w.link.state.raise(READABLE, ready.readable);
+            w.link.state.raise(WRITABLE, ready.writable);
+            w.link.state.raise(CLOSED, ready.closed);
+            if w.link.state.has(DIALING) {
                 w.connected(cx);
-                if w.link.dialing {
+                if w.link.state.has(DIALING) {
                     return;
                 }
             }
@@ -435,7 +436,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
             return;
         }
         self.visit(cx, id, |w, cx| {
-            w.link.queued = false;
+            w.link.state.put(QUEUED, false);
             w.read(cx);
         });
     }
@@ -455,7 +456,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
 
     fn on_wake(&mut self, cx: &mut Cx<'_, W>, id: Id) {
         self.visit(cx, id, |w, cx| {
-            if !w.link.dialing {
+            if !w.link.state.has(DIALING) {
                 cx.env.note(id, Trace::Wake);
                 w.call(cx.env, |p, c, io| p.on_wake(c, io));
             }
@@ -472,7 +473,7 @@ impl<W: Streams, P: Protocol> Driver<W> for Host<P> {
         }
         for (slot, Seat { link, .. }) in &self.seats {
             let id = Id { birth: link.birth, slot: slot as u32, driver };
-            tell(id, if link.dialing { "dial" } else { "connection" });
+            tell(id, if link.state.has(DIALING) { "dial" } else { "connection" });
         }
     }
 

@@ -42,6 +42,7 @@ mod inserts;
 mod io;
 mod linger;
 mod race;
+mod state;
 
 pub use about::{addresses, credentials, info, socket};
 pub use adopt::{Detached, adopt, detach, listen_on};

@@ -9,6 +9,7 @@
 //! * A peer that takes our words, however slowly, has its time for them first.
 
 use crate::connection::Work;
+use crate::state::FIN;
 use crate::{Close, Io, Protocol, Wishes};
 use loopwork_reactor::Instant;
 use std::time::Duration;
@@ -90,12 +91,12 @@ impl<P: Protocol> Work<'_, P> {
     /// Both our words and the drain's limit are behind us.
     pub(crate) fn drained(&self) -> bool {
         let over = |drain: &Draining| drain.dropped > drain.how.bytes;
-        self.link.fin && self.link.wish.drain.as_deref().is_some_and(over)
+        self.link.state.has(FIN) && self.link.wish.drain.as_deref().is_some_and(over)
     }
 
     /// The deadline passed, in a drain; says whether there is one.
     pub(crate) fn drain_due(&mut self, now: Instant) -> bool {
-        let (fin, sent) = (self.link.fin, self.link.count.sent);
+        let (fin, sent) = (self.link.state.has(FIN), self.link.count.sent);
         let Some(drain) = &mut self.link.wish.drain else { return false };
         let moved = std::mem::replace(&mut drain.sent, sent) != sent;
         let stall = drain.how.stall;

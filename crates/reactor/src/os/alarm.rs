@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
-/// A `timerfd` of the monotonic clock, the one that `std::time::Instant` reads.
+/// A `timerfd` of the monotonic clock, the one that [`World::now`](crate::World::now) reads.
 pub(super) struct Alarm(OwnedFd);
 
 impl Alarm {

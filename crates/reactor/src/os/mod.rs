@@ -112,7 +112,8 @@ pub struct Os {
     alarm: Alarm,
     /// When the alarm rings; a time that is past when it is silent.
     rings: Instant,
-    start: time::Instant,
+    /// What the clock showed when this world began.
+    start: u64,
     mailbox: Option<Mailbox>,
     threads: Threads,
     watches: Vec<Watch>,
@@ -133,7 +134,7 @@ impl Os {
             entries: Slab::new(),
             alarm,
             rings: Instant(0),
-            start: time::Instant::now(),
+            start: raw::monotonic(),
             mailbox: None,
             threads: Threads::default(),
             watches: Vec::new(),
@@ -314,7 +315,7 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 impl World for Os {
     #[inline]
     fn now(&mut self) -> Instant {
-        Instant(self.start.elapsed().as_nanos() as u64 + 1)
+        Instant(raw::monotonic() - self.start + 1)
     }
 
     fn unix_time(&mut self) -> time::Duration {

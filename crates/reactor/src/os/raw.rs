@@ -37,6 +37,18 @@ pub(super) fn get(
     if done == 0 { Ok(len as usize) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Nanoseconds of the monotonic clock, the one that `std::time::Instant` reads: straight, since
+/// what that does besides costs as much as the clock itself, and each turn asks.
+#[inline]
+pub(super) fn monotonic() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one `timespec` into `time`, which is ours alone.
+    let done = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // Every system has this clock: POSIX.1-2024 demands it.
+    debug_assert_eq!(done, 0, "there is no monotonic clock");
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// Keeps a descriptor from programs that this process starts. An error if it is not open.
 pub(super) fn close_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: the call takes numbers alone; of one that is no descriptor it says so.
