@@ -203,25 +203,41 @@ impl<P: Protocol> Work<'_, P> {
     }
 
     /// Shows `buffer[..kept + n]`, of which the front is room for the carry.
+    #[inline(always)]
     fn feed(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
+        // As a rule nothing was left, nothing is, and all is wanted.
+        if kept > 0 || self.link.wish.drain.is_some() {
+            return self.feed_behind(env, buffer, kept, n);
+        }
+        let used = self.show(env, &mut buffer[..n]);
+        if used < n {
+            self.keep(&buffer[used..n]);
+        }
+    }
+
+    /// As [`feed`](Self::feed), behind a carry or in a drain.
+    #[inline(never)]
+    fn feed_behind(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
         if self.dropped(n) {
             return;
         }
-        if kept <= n {
-            let bytes = &mut buffer[..kept + n];
-            if kept > 0 {
-                bytes[..kept].copy_from_slice(&self.bufs.carry);
-            }
-            let used = self.show(env, bytes);
-            if used < bytes.len() || kept > 0 {
-                self.bufs.carry.clear();
-                let lost = usize::from(planted(Planted::CarryOffByOne) && used < bytes.len());
-                self.bufs.carry.extend_from_slice(&bytes[used + lost..]);
-            }
-        } else {
+        if kept > n {
             self.bufs.carry.extend_from_slice(&buffer[kept..kept + n]);
             self.show_carry(env);
+            return self.cap();
         }
+        let bytes = &mut buffer[..kept + n];
+        bytes[..kept].copy_from_slice(&self.bufs.carry);
+        let used = self.show(env, bytes);
+        self.keep(&bytes[used..]);
+    }
+
+    /// Keeps what a show left over.
+    #[inline(never)]
+    fn keep(&mut self, left: &[u8]) {
+        self.bufs.carry.clear();
+        let lost = usize::from(planted(Planted::CarryOffByOne) && !left.is_empty());
+        self.bufs.carry.extend_from_slice(&left[lost..]);
         self.cap();
     }
 
@@ -251,6 +267,7 @@ impl<P: Protocol> Work<'_, P> {
     }
 
     /// Reads until dry, stopped, or out of budget.
+    #[inline(always)]
     pub(crate) fn read<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         for _ in 0..READS_PER_TURN {
             if !self.link.may_read() || self.over() {
@@ -297,8 +314,8 @@ impl<P: Protocol> Work<'_, P> {
             bufs.lose();
         }
         link.state.put(STARVED, false);
-        while link.state.has(WRITABLE) && bufs.pending() > 0 {
-            let rest = bufs.pending();
+        let rest = bufs.pending();
+        if link.state.has(WRITABLE) && rest > 0 {
             match cx.world.write(link.fd, &bufs.out[bufs.sent..]) {
                 Ok(n) => {
                     bufs.sent += if planted(Planted::ShortWrite) { rest } else { n };
@@ -306,10 +323,7 @@ impl<P: Protocol> Work<'_, P> {
                     link.state.put(WRITABLE, n == rest);
                     cx.env.note_bytes(&self.id, Trace::Wrote, n);
                 }
-                Err(e) => {
-                    link.write_failed(bufs, e.kind());
-                    break;
-                }
+                Err(e) => link.write_failed(bufs, e.kind()),
             }
         }
         bufs.tidy();

@@ -302,7 +302,7 @@ fn unix_path(at: &SockAddr) -> PathBuf {
 }
 
 /// Runs a call again for as long as signals interrupt it.
-#[inline]
+#[inline(always)]
 fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
