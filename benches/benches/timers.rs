@@ -1,9 +1,11 @@
 //! A million timers: the wheel beside a sorted map and tokio-util's `DelayQueue`.
 //!
 //! Rules:
-//! * Each operation is timed at a million others, in random order: what a cache forgets, counts.
-//! * `lazy` is what a message of a connection costs: its deadline moves ahead, and the timer behind
-//!   it only when that fires, sixty messages later here.
+//! * Deadlines have no order. `arm` goes from none to a million; `cancel` takes them all, and
+//!   `rearm` moves one of them, in an order that is another still: what a cache forgets, counts.
+//! * `lazy` is what a message costs a connection beside all else: its deadline moves ahead, and the
+//!   timer behind it only when that fires, sixty messages later here. Connections take turns, so
+//!   that what is measured is the timer; `lazy-scattered` adds a cache miss for the connection.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use loopwork_reactor::{Id, Instant, TimerKey, Timers};
@@ -14,8 +16,6 @@ use tokio_util::time::{DelayQueue, delay_queue};
 
 /// Timers that are there.
 const MANY: u64 = 1_000_000;
-/// Timers that one measurement adds or takes away: a small part of those that are there.
-const SOME: u64 = 20_000;
 /// They are due within a minute: the idle timeouts of connections.
 const SPAN: u64 = 60_000_000_000;
 
@@ -80,46 +80,39 @@ impl Queue for DelayQueue<u64> {
     }
 }
 
-fn three<Q: Queue>(c: &mut Criterion, name: &str, mut queue: Q) {
-    let mut keys: Vec<Q::Key> = (0..MANY).map(|i| queue.arm(i)).collect();
-    let mut n = MANY;
+/// Arms a million, and cancels them; how long each took.
+fn round<Q: Queue>(queue: &mut Q) -> (Duration, Duration) {
+    let begun = Clock::now();
+    let keys: Vec<Q::Key> = (0..MANY).map(|i| queue.arm(i)).collect();
+    let armed = begun.elapsed();
+    // By an odd number, so that each is met once.
+    let mut keys: Vec<_> = keys.into_iter().map(Some).collect();
+    let order = |i: u64| (i.wrapping_mul(611_953) % MANY) as usize;
+    let keys: Vec<_> = (0..MANY).map(|i| keys[order(i)].take().expect("met once")).collect();
+    let begun = Clock::now();
+    for key in keys {
+        queue.cancel(key);
+    }
+    (armed, begun.elapsed())
+}
+
+fn three<Q: Queue>(c: &mut Criterion, name: &str, new: impl Fn() -> Q) {
     let mut group = c.benchmark_group(format!("timers/{name}"));
-    let (mut arming, mut cancelling) = (Duration::ZERO, Duration::ZERO);
-    // In turns, so that there are always about as many; each is timed by itself.
-    let mut round = |keys: &mut Vec<Q::Key>| {
-        let mut new = Vec::with_capacity(SOME as usize);
-        let begun = Clock::now();
-        for i in n..n + SOME {
-            new.push(queue.arm(i));
-        }
-        arming = begun.elapsed();
-        let mut old = Vec::with_capacity(SOME as usize);
-        for (i, key) in (n..).zip(new) {
-            let slot = (scatter(!i) % MANY) as usize;
-            old.push(std::mem::replace(&mut keys[slot], key));
-        }
-        let begun = Clock::now();
-        for key in old {
-            queue.cancel(key);
-        }
-        cancelling = begun.elapsed();
-        n += SOME;
-        (arming, cancelling)
-    };
     for (what, cancel) in [("arm", false), ("cancel", true)] {
         group.bench_function(what, |b| {
             b.iter_custom(|times| {
-                let rounds = times.div_ceil(SOME).max(1);
+                let rounds = times.div_ceil(MANY).max(1);
                 let mut all = Duration::ZERO;
                 for _ in 0..rounds {
-                    let (arming, cancelling) = round(&mut keys);
+                    let (arming, cancelling) = round(&mut new());
                     all += if cancel { cancelling } else { arming };
                 }
-                all.mul_f64(times as f64 / (rounds * SOME) as f64)
+                all.mul_f64(times as f64 / (rounds * MANY) as f64)
             });
         });
     }
-    let mut keys: Vec<_> = keys.into_iter().map(Some).collect();
+    let (mut queue, mut n) = (new(), MANY);
+    let mut keys: Vec<_> = (0..MANY).map(|i| Some(queue.arm(i))).collect();
     group.bench_function("rearm", |b| {
         b.iter(|| {
             n += 1;
@@ -137,7 +130,7 @@ struct Lazy {
     key: TimerKey,
 }
 
-fn lazy(c: &mut Criterion) {
+fn lazy(c: &mut Criterion, name: &str, which: fn(u64) -> u64) {
     // Each connection hears something every second, and may be idle for a minute.
     const STEP: u64 = 1_000_000_000 / MANY;
     let mut timers = Timers::default();
@@ -150,7 +143,7 @@ fn lazy(c: &mut Criterion) {
     let (mut now, mut fired) = (0, 0_u64);
     let mut message = |n: u64| {
         now += STEP;
-        let it = &mut all[(scatter(n) % MANY) as usize];
+        let it = &mut all[(which(n) % MANY) as usize];
         it.deadline = Instant(now + SPAN);
         if n.is_multiple_of(64) {
             // A turn of 64 messages: what is due moves to where its deadline is by now.
@@ -169,7 +162,7 @@ fn lazy(c: &mut Criterion) {
         message(n);
     }
     let mut group = c.benchmark_group("timers/wheel");
-    group.bench_function("lazy", |b| {
+    group.bench_function(name, |b| {
         b.iter(|| {
             n += 1;
             message(black_box(n));
@@ -181,13 +174,14 @@ fn lazy(c: &mut Criterion) {
 }
 
 fn benches(c: &mut Criterion) {
-    lazy(c);
-    three(c, "wheel", Timers::default());
-    three(c, "btree", BTreeMap::new());
+    lazy(c, "lazy", |n| n);
+    lazy(c, "lazy-scattered", scatter);
+    three(c, "wheel", Timers::default);
+    three(c, "btree", BTreeMap::new);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let runtime = runtime.expect("a runtime");
     let _inside = runtime.enter();
-    three(c, "delay-queue", DelayQueue::new());
+    three(c, "delay-queue", DelayQueue::new);
 }
 
 criterion_group! {

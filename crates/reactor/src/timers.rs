@@ -9,9 +9,10 @@
 //!   time before the earliest slot leaves every timer where it belongs.
 //! * Level 0 holds single ticks; a slot of level n holds 64ⁿ of them, and is dealt out to lower
 //!   levels when its first tick comes.
+//! * Of a million timers each is a cache miss, and so are its neighbours in a list: what moving and
+//!   cancelling need is kept apart, and small.
 
 use crate::id::{Id, Instant};
-use slab::Slab;
 
 /// A tick is 2¹⁰ ns: finer than any wait of a kernel, and 9 levels of 6 bits reach 584 years.
 const TICK_BITS: u32 = 10;
@@ -38,39 +39,58 @@ impl TimerKey {
     pub const NONE: TimerKey = TimerKey { slot: NIL, birth: 0 };
 }
 
+/// A timer but for its owner.
 #[derive(Clone, Copy)]
-struct Timer {
-    tick: u64,
-    id: Id,
+struct Place {
+    /// The tick, and in the low bits, which it does not need, the list that the timer is in.
+    tick_and_list: u64,
     next: u32,
     prev: u32,
+    /// Counts up when the slot is armed, and when it is free again: an odd number is armed.
     birth: u32,
-    list: u16,
 }
+
+impl Place {
+    fn tick(&self) -> u64 {
+        self.tick_and_list >> TICK_BITS
+    }
+
+    fn list(&self) -> usize {
+        (self.tick_and_list & LIST_MASK) as usize
+    }
+}
+
+const LIST_MASK: u64 = (1 << TICK_BITS) - 1;
+const _: () = assert!(DUE <= LIST_MASK as usize);
 
 /// The wheel. Addresses what is due by [`Id`]; what the deadline is for is its owner's business.
 pub struct Timers {
-    timers: Slab<Timer>,
+    places: Vec<Place>,
+    owners: Vec<Id>,
+    /// The first of the free slots, which are a list by `next`.
+    free: u32,
+    armed: usize,
     heads: Box<[u32; DUE + 1]>,
     tails: Box<[u32; DUE + 1]>,
     occupied: [u64; LEVELS],
     /// The levels that are occupied at all: a turn without timers looks at this alone.
     levels: u32,
     elapsed: u64,
-    births: u32,
     due: usize,
 }
 
 impl Default for Timers {
     fn default() -> Self {
         Timers {
-            timers: Slab::new(),
+            places: Vec::new(),
+            owners: Vec::new(),
+            free: NIL,
+            armed: 0,
             heads: Box::new([NIL; DUE + 1]),
             tails: Box::new([NIL; DUE + 1]),
             occupied: [0; LEVELS],
             levels: 0,
             elapsed: 0,
-            births: 0,
             due: 0,
         }
     }
@@ -86,42 +106,75 @@ impl Timers {
     /// How many are armed.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.timers.len()
+        self.armed
     }
 
     /// None is armed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.timers.is_empty()
+        self.armed == 0
     }
 
     /// Arms a timer. A time in the past is due at once, in the next phase of timers.
+    ///
+    /// # Panics
+    /// With 2³² timers.
     pub fn arm(&mut self, at: Instant, id: Id) -> TimerKey {
-        self.births = self.births.wrapping_add(1);
-        let birth = self.births;
-        let timer = Timer { tick: tick(at), id, next: NIL, prev: NIL, birth, list: 0 };
-        let slot = self.timers.insert(timer) as u32;
-        self.place(slot);
+        self.armed += 1;
+        let slot = match self.free {
+            NIL => self.grow(),
+            slot => slot,
+        };
+        let place = &mut self.places[slot as usize];
+        self.free = place.next;
+        place.birth = place.birth.wrapping_add(1);
+        let birth = place.birth;
+        self.owners[slot as usize] = id;
+        self.place(slot, tick(at));
         TimerKey { slot, birth }
+    }
+
+    /// Makes a slot.
+    fn grow(&mut self) -> u32 {
+        let slot = u32::try_from(self.places.len()).unwrap_or(NIL);
+        assert!(slot != NIL, "fewer than 2³² timers");
+        self.places.push(Place { tick_and_list: 0, next: NIL, prev: NIL, birth: 0 });
+        self.owners.push(Id::NOBODY);
+        slot
     }
 
     /// Cancels a timer; says whether it was still armed.
     pub fn cancel(&mut self, key: TimerKey) -> bool {
-        let armed = self.timers.get(key.slot as usize).is_some_and(|t| t.birth == key.birth);
+        let armed = self.is_armed(key);
         if armed {
             self.unlink(key.slot);
-            self.timers.remove(key.slot as usize);
+            self.vacant(key.slot);
         }
         armed
     }
 
     /// Moves an armed timer to another time; `None` when it fired or was cancelled.
     pub fn rearm(&mut self, key: TimerKey, at: Instant) -> Option<TimerKey> {
-        self.timers.get(key.slot as usize).filter(|t| t.birth == key.birth)?;
+        if !self.is_armed(key) {
+            return None;
+        }
         self.unlink(key.slot);
-        self.timers[key.slot as usize].tick = tick(at);
-        self.place(key.slot);
+        self.place(key.slot, tick(at));
         Some(key)
+    }
+
+    #[inline]
+    fn is_armed(&self, key: TimerKey) -> bool {
+        // Whoever has a key has seen it armed, so the number is odd, and stays that of one time.
+        self.places.get(key.slot as usize).is_some_and(|place| place.birth == key.birth)
+    }
+
+    /// A slot is free again.
+    fn vacant(&mut self, slot: u32) {
+        self.armed -= 1;
+        let place = &mut self.places[slot as usize];
+        place.next = std::mem::replace(&mut self.free, slot);
+        place.birth = place.birth.wrapping_add(1);
     }
 
     /// When to look again: the deadline of the earliest timer, or a time shortly before it.
@@ -135,9 +188,9 @@ impl Timers {
         let mut earliest = u64::MAX;
         let mut at = self.heads[list];
         for _ in 0..SCAN {
-            let timer = &self.timers[at as usize];
-            earliest = earliest.min(timer.tick);
-            at = timer.next;
+            let place = &self.places[at as usize];
+            earliest = earliest.min(place.tick());
+            at = place.next;
             if at == NIL {
                 return Some(Instant(earliest.saturating_mul(1 << TICK_BITS)));
             }
@@ -158,9 +211,9 @@ impl Timers {
             let mut at = std::mem::replace(&mut self.heads[list], NIL);
             self.tails[list] = NIL;
             while at != NIL {
-                let next = self.timers[at as usize].next;
-                self.place(at);
-                at = next;
+                let place = self.places[at as usize];
+                self.place(at, place.tick());
+                at = place.next;
             }
         }
         self.elapsed = self.elapsed.max(now);
@@ -174,7 +227,8 @@ impl Timers {
             return None;
         }
         self.unlink(slot);
-        Some(self.timers.remove(slot as usize).id)
+        self.vacant(slot);
+        Some(self.owners[slot as usize])
     }
 
     /// The lowest level that is occupied, which holds the earliest timer.
@@ -200,8 +254,7 @@ impl Timers {
     }
 
     /// Hangs a timer into the list where it belongs, at the tail.
-    fn place(&mut self, slot: u32) {
-        let tick = self.timers[slot as usize].tick;
+    fn place(&mut self, slot: u32, tick: u64) {
         let list = if tick <= self.elapsed {
             self.due += 1;
             DUE
@@ -212,25 +265,26 @@ impl Timers {
             self.levels |= 1 << level;
             level as usize * SLOTS + at
         };
-        let tail = std::mem::replace(&mut self.tails[list], slot);
-        let timer = &mut self.timers[slot as usize];
-        (timer.list, timer.prev, timer.next) = (list as u16, tail, NIL);
-        match tail {
+        let prev = std::mem::replace(&mut self.tails[list], slot);
+        let place = &mut self.places[slot as usize];
+        place.tick_and_list = tick << TICK_BITS | list as u64;
+        (place.next, place.prev) = (NIL, prev);
+        match prev {
             NIL => self.heads[list] = slot,
-            tail => self.timers[tail as usize].next = slot,
+            prev => self.places[prev as usize].next = slot,
         }
     }
 
     fn unlink(&mut self, slot: u32) {
-        let Timer { list, prev, next, .. } = self.timers[slot as usize];
-        let list = list as usize;
+        let place = self.places[slot as usize];
+        let (list, prev, next) = (place.list(), place.prev, place.next);
         match prev {
             NIL => self.heads[list] = next,
-            prev => self.timers[prev as usize].next = next,
+            prev => self.places[prev as usize].next = next,
         }
         match next {
             NIL => self.tails[list] = prev,
-            next => self.timers[next as usize].prev = prev,
+            next => self.places[next as usize].prev = prev,
         }
         if list == DUE {
             self.due -= 1;
