@@ -1,5 +1,5 @@
-//! How late waits end: the loop's, and beside them those of a thread that only sleeps, which is what
-//! the machine can do. `cargo run --release -p loopwork-reactor --example late`, a minute.
+//! How late waits end: the loop's, and beside them those of a thread that only sleeps, which is
+//! what the machine can do. `cargo run --release -p loopwork-reactor --example late`, a minute.
 //!
 //! Each figure is of the best of some rounds, which alternate: other work on the machine, and a
 //! host that takes the core away, only ever make a wait longer.

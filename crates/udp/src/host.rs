@@ -27,9 +27,9 @@ const ERRORS_PER_FLUSH: usize = BATCH;
 /// Rooms that receiving offers at least. Preparing one costs some nanoseconds, and a call that came
 /// too soon to its end some hundred: so it offers [`MORE`] times as many as were last used, and a
 /// stream of lone datagrams does not pay for whole batches.
-const FEW: usize = 8;
-/// From few to a whole batch in one call.
-const MORE: usize = 8;
+const FEW: usize = 4;
+/// From one to a whole batch in three calls.
+const MORE: usize = 4;
 
 /// What [`post_open`](crate::post_open) sends by mail.
 pub(crate) struct Open {
@@ -238,7 +238,9 @@ impl<P: Protocol> Host<P> {
             match told {
                 Ok(()) => {
                     let used = self.got.last().map_or(0, |last| last.start as usize / room + 1);
-                    self.link.readable = used >= offer;
+                    // A lone one was all. Behind several there are often more by now: a call
+                    // that finds none costs less than to sleep and to be woken.
+                    self.link.readable = used >= offer.min(2);
                     self.link.offer = (used * MORE).clamp(FEW, BATCH);
                     left = left.saturating_sub(self.got.len());
                     self.show(cx);

@@ -46,10 +46,25 @@ fn a_thousand_datagrams_cost_a_few_calls() {
         }
     }
     assert_eq!(notes(&mut lp, h).got.len(), 1000);
-    // 64 + 61: the short batch says dry, so no call comes back empty. Of one length and to one
-    // peer, each batch leaves as one message or as several: by one call in any case.
-    assert_eq!(lp.world.recvs, 8 * 2);
+    // 64, 61, and one call to see whether others have come behind so many. Of one length and to
+    // one peer, each batch leaves as one message or as several: by one call in any case.
+    assert_eq!(lp.world.recvs, 8 * 3);
     assert_eq!(lp.world.sends, [BATCH, BURST - BATCH].repeat(8));
+}
+
+#[test]
+fn a_lone_datagram_costs_one_call_to_receive_and_one_to_send() {
+    let (mut lp, h, at) = setup(small());
+    settle(&mut lp);
+    let other = peer();
+    for n in 1..=5 {
+        lp.world.recvs = 0;
+        lp.world.sends.clear();
+        other.send_to(b"alone", at).unwrap();
+        until(&mut lp, |lp| notes(lp, h).got.len() == n);
+        settle(&mut lp);
+        assert_eq!((lp.world.recvs, &lp.world.sends[..]), (1, &[1][..]));
+    }
 }
 
 #[test]
@@ -82,7 +97,7 @@ fn would_block_keeps_the_queue_in_order() {
     }
     assert_eq!(udp::with(&mut lp, h, |_, io| io.queued_datagrams()), Some(3));
     lp.world.blocked = false;
-    // Readiness to write comes with any event of this socket.
+    // Readiness to write comes with the next event of this socket.
     other.send_to(&[3], at).unwrap();
     let mut room = [0; 9];
     until(&mut lp, |lp| notes(lp, h).got.len() == 4);

@@ -3,12 +3,13 @@
 //! Rules of this file: those of the folder. The batches themselves are in `mmsg.rs`.
 
 use super::streams::Made;
-use super::{BOTH, Kind, Os, domain, retry, wrong_kind};
+use super::{BOTH, Entry, Kind, Os, domain, retry, token, wrong_kind};
 use crate::datagrams::{
     BindOptions, Datagram, DatagramOption, DatagramSettings, Datagrams, Facts, Source,
 };
 use crate::id::{Fd, Id};
 use crate::mmsg::{self, Leaving};
+use mio::Interest;
 use mio::net::{UdpSocket, UnixDatagram};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockRef, Socket, Type};
 use std::ffi::OsString;
@@ -33,6 +34,9 @@ pub(super) struct Udp {
     control: bool,
     /// Datagrams up to this length are put together where they can; 0: none.
     segment_max: u16,
+    /// It is registered for writing too, since a send had no room once. Until then the kernel
+    /// would tell of the room that each datagram leaves behind, which never lacked.
+    both: bool,
 }
 
 impl Datagrams for Os {
@@ -53,7 +57,7 @@ impl Datagrams for Os {
         let socket = UdpSocket::from_std(socket.into());
         let at = socket.local_addr()?;
         self.batches.get_or_insert_default();
-        Ok((self.seat(socket, id, BOTH, |s| Kind::Udp(s, udp))?, at))
+        Ok((self.seat(socket, id, Interest::READABLE, |s| Kind::Udp(s, udp))?, at))
     }
 
     fn adopt_datagrams(
@@ -73,7 +77,7 @@ impl Datagrams for Os {
         udp.connected = peer.is_some();
         self.batches.get_or_insert_default();
         let socket = UdpSocket::from_std(socket.into());
-        Ok((self.seat(socket, id, BOTH, |s| Kind::Udp(s, udp))?, at, peer))
+        Ok((self.seat(socket, id, Interest::READABLE, |s| Kind::Udp(s, udp))?, at, peer))
     }
 
     fn associate(&mut self, fd: Fd, peer: SocketAddr) -> io::Result<()> {
@@ -237,7 +241,21 @@ impl Os {
         }
     }
 
+    #[inline]
     fn leave(
+        &mut self,
+        fd: Fd,
+        batch: &[Datagram],
+        bytes: &[u8],
+        source: Option<Source>,
+    ) -> io::Result<usize> {
+        match self.try_leave(fd, batch, bytes, source) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.await_room(fd, e),
+            other => other,
+        }
+    }
+
+    fn try_leave(
         &mut self,
         fd: Fd,
         batch: &[Datagram],
@@ -263,6 +281,20 @@ impl Os {
             }
             other => other,
         }
+    }
+
+    /// From now on the poll tells when there is room again.
+    #[cold]
+    fn await_room(&mut self, fd: Fd, blocked: io::Error) -> io::Result<usize> {
+        let entry = self.entries.get_mut(fd.0 as usize);
+        if let Some(Entry { kind: Kind::Udp(socket, udp), id }) = entry
+            && !udp.both
+        {
+            // If there is room by now, the kernel says so at once: no edge is lost.
+            self.poll.registry().reregister(socket, token(fd, *id), BOTH)?;
+            udp.both = true;
+        }
+        Err(blocked)
     }
 }
 
@@ -303,7 +335,7 @@ fn ask(socket: &Socket, six: bool, how: &BindOptions) -> io::Result<Udp> {
         mmsg::set(fd, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)?;
     }
     let segment_max = if segments { u16::MAX } else { 0 };
-    Ok(Udp { connected: false, six, control: gro || how.facts(), segment_max })
+    Ok(Udp { connected: false, six, control: gro || how.facts(), segment_max, both: false })
 }
 
 /// An interface of IPv4 by its address; of anything else, the system's choice.
@@ -362,6 +394,7 @@ fn membership(socket: SockRef<'_>, group: IpAddr, on: IpAddr, join: bool) -> io:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Instant, World};
     use std::net::UdpSocket as Plain;
     use std::time::Duration;
 
@@ -410,6 +443,28 @@ mod tests {
         other.set_nonblocking(true).unwrap();
         assert!(other.recv_from(&mut room).is_err(), "none came twice");
         assert_eq!(os.udp(fd).unwrap().1.segment_max, 39, "shorter ones may still be cut");
+    }
+
+    #[test]
+    fn room_is_told_of_only_to_who_lacked_it() {
+        let mut os = Os::new().unwrap();
+        let (fd, at) = os.bind(local(), &BindOptions::default(), ID).unwrap();
+        let told = |os: &mut Os| {
+            let mut ready = Vec::new();
+            os.poll(Some(Instant(0)), &mut ready).unwrap();
+            ready.iter().map(|r| (r.readable, r.writable)).collect::<Vec<_>>()
+        };
+        let other = plain();
+        for _ in 0..2 {
+            other.send_to(b"x", at).unwrap();
+            assert_eq!(told(&mut os), [(true, false)]);
+        }
+        let blocked = os.await_room(fd, io::ErrorKind::WouldBlock.into());
+        assert_eq!(blocked.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(told(&mut os), [(true, true)], "there is room, and it is told at once");
+        assert_eq!(told(&mut os), [], "once");
+        other.send_to(b"x", at).unwrap();
+        assert_eq!(told(&mut os), [(true, true)]);
     }
 
     #[test]

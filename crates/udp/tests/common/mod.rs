@@ -50,7 +50,11 @@ impl World for Counting {
         self.inner.now()
     }
     fn poll(&mut self, until: Option<Instant>, ready: &mut Vec<Ready>) -> io::Result<()> {
-        self.inner.poll(until, ready)
+        let before = ready.len();
+        self.inner.poll(until, ready)?;
+        // Whom this world has blocked, it owes the word that there is room.
+        ready[before..].iter_mut().for_each(|r| r.writable |= !self.blocked);
+        Ok(())
     }
     fn random(&mut self, into: &mut [u8]) {
         self.inner.random(into);
