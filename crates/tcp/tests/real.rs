@@ -212,7 +212,7 @@ fn pause_keeps_what_was_shown_and_resume_shows_it_again() {
     finish(&mut lp, host);
 }
 
-/// A paused protocol may leave a whole read behind, more than the cap of the carry.
+/// A paused protocol may leave all behind that it is shown, more than the cap of the carry.
 #[test]
 fn what_a_paused_protocol_leaves_is_kept_whatever_its_length() {
     const SIZE: usize = 200_000;
@@ -222,9 +222,10 @@ fn what_a_paused_protocol_leaves_is_kept_whatever_its_length() {
             0
         }
         On::Data(bytes) if seat.number == 1 => {
-            io.pause();
-            assert!(bytes.len() > CARRY_MAX);
-            seat.number = 2;
+            if bytes.len() > CARRY_MAX {
+                io.pause();
+                seat.number = 2;
+            }
             0
         }
         On::Data(bytes) => {
