@@ -3,8 +3,11 @@
 //!
 //! Rules of this file:
 //! * One of the files with `unsafe`. Each block says why it holds.
-//! * The headers are made once and filled again for each call: no allocation, no clearing of
-//!   address storage that the kernel writes anyway.
+//! * The headers are made once and filled again: no allocation, no clearing of address storage
+//!   that the kernel writes anyway, and for receiving only those that a call has used, so that a
+//!   lone datagram does not pay for a batch. They stay aimed between two calls, which is sound
+//!   since a system call sees addresses, and what is there has not moved or gone: this struct is
+//!   in a box, and where the room begins is compared.
 //! * Datagrams of one size to one peer, whose bytes lie one behind the other, leave as one message
 //!   that the kernel (or the network card) cuts: `UDP_SEGMENT`. What the kernel put together on
 //!   the way in, `UDP_GRO`, is told as the datagrams that it was.
@@ -40,6 +43,12 @@ pub(crate) struct Batches {
     controls: [Control; BATCH],
     /// Datagrams in each message that is sent.
     counts: [u8; BATCH],
+    /// What headers are aimed at for receiving: where the first begins, how long each is, and its
+    /// room for control messages.
+    aim: (usize, usize, usize),
+    /// These are: up to `aimed`, but for those before `used`.
+    used: usize,
+    aimed: usize,
 }
 
 /// How a batch leaves.
@@ -63,22 +72,49 @@ impl Default for Batches {
     }
 }
 
-impl Batches {
-    /// Points header `i` at a piece of memory, its own address storage and its own control room,
+/// What one message consists of.
+struct Message<'a> {
+    header: &'a mut libc::mmsghdr,
+    piece: &'a mut libc::iovec,
+    name: &'a mut Name,
+    control: &'a mut Control,
+}
+
+impl Message<'_> {
+    /// Points the header at a piece of memory, its own address storage and its own control room,
     /// each so long; 0: at none.
     #[inline(always)]
-    fn aim(&mut self, i: usize, base: *mut u8, len: usize, name_len: usize, control_len: usize) {
-        self.pieces[i] = libc::iovec { iov_base: base.cast(), iov_len: len };
-        let name = ptr::from_mut(&mut self.names[i]).cast();
-        let control = ptr::from_mut(&mut self.controls[i]).cast();
-        let header = &mut self.headers[i].msg_hdr;
+    fn aim(self, base: *mut u8, len: usize, name_len: usize, control_len: usize) {
+        *self.piece = libc::iovec { iov_base: base.cast(), iov_len: len };
+        let name = ptr::from_mut(self.name).cast();
+        let control = ptr::from_mut(self.control).cast();
+        let header = &mut self.header.msg_hdr;
         header.msg_name = if name_len == 0 { ptr::null_mut() } else { name };
         header.msg_namelen = name_len as libc::socklen_t;
-        header.msg_iov = &raw mut self.pieces[i];
+        header.msg_iov = ptr::from_mut(self.piece);
         header.msg_iovlen = 1;
         header.msg_control = if control_len == 0 { ptr::null_mut() } else { control };
         header.msg_controllen = control_len as _;
         header.msg_flags = 0;
+    }
+}
+
+impl Batches {
+    /// So many headers are aimed at something else than rooms.
+    fn spoil(&mut self, count: usize) {
+        self.used = self.used.max(count);
+        self.aimed = self.aimed.max(count);
+    }
+
+    /// One message.
+    #[inline(always)]
+    fn message(&mut self, i: usize) -> Message<'_> {
+        Message {
+            header: &mut self.headers[i],
+            piece: &mut self.pieces[i],
+            name: &mut self.names[i],
+            control: &mut self.controls[i],
+        }
     }
 
     /// See [`Datagrams::recv`](crate::Datagrams::recv). With `control`, datagrams that the kernel
@@ -96,9 +132,18 @@ impl Batches {
         let want = (into.len() / room).min(BATCH);
         let control_len = if control { control::ROOM } else { 0 };
         let base = into.as_mut_ptr();
-        for i in 0..want {
-            self.aim(i, base.wrapping_add(i * room), room, size_of::<Name>(), control_len);
+        let aim = (base.addr(), room, control_len);
+        if self.aim != aim {
+            (self.aim, self.used, self.aimed) = (aim, 0, 0);
         }
+        for i in (0..self.used.min(want)).chain(self.aimed..want) {
+            let at = base.wrapping_add(i * room);
+            self.message(i).aim(at, room, size_of::<Name>(), control_len);
+        }
+        self.aimed = self.aimed.max(want);
+        // What the call leaves as it was, if it fails, is the kernel's affair.
+        let kept = self.used;
+        self.used = kept.max(want);
         // SAFETY: the first `want` headers point at `want` disjoint pieces of `into`, which is
         // borrowed mutably for the call, and at names and control rooms of this struct; all
         // outlive the call.
@@ -106,29 +151,43 @@ impl Batches {
             libc::recvmmsg(socket, self.headers.as_mut_ptr(), want as u32, 0, ptr::null_mut())
         };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        self.used = if kept > want { kept } else { n };
+        got.reserve(n);
         for i in 0..n {
             // An address of a family that an IP socket cannot have would be the kernel's error;
             // such a datagram is nobody's.
             let Some(peer) = self.names[i].address() else { continue };
-            let len = self.headers[i].msg_len;
-            let truncated = self.headers[i].msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            let whole = Datagram { peer, start: (i * room) as u32, len, truncated };
-            let noted = self.headers[i].msg_hdr.msg_controllen;
-            if !control || noted == 0 {
-                got.push(whole);
+            let header = &self.headers[i];
+            let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
+            let start = (i * room) as u32;
+            let whole = Datagram { peer, start, len: header.msg_len, truncated };
+            if control {
+                self.noted(i, whole, got, facts.as_deref_mut());
             } else {
-                let segment = self.controls[i].notes(noted).find_map(|note| note.segment());
-                split(whole, segment, got);
-            }
-            if let Some(facts) = &mut facts {
-                let mut one = Facts::default();
-                for note in self.controls[i].notes(noted) {
-                    note.tell(&mut one);
-                }
-                facts.resize(got.len(), one);
+                got.push(whole);
             }
         }
         Ok(())
+    }
+
+    /// Tells message `i` with what its control messages say. Not inlined, for those that have none.
+    #[inline(never)]
+    fn noted(
+        &self,
+        i: usize,
+        whole: Datagram,
+        got: &mut Vec<Datagram>,
+        facts: Option<&mut Vec<Facts>>,
+    ) {
+        let (control, len) = (&self.controls[i], self.headers[i].msg_hdr.msg_controllen);
+        split(whole, control.notes(len).find_map(|note| note.segment()), got);
+        if let Some(facts) = facts {
+            let mut one = Facts::default();
+            for note in control.notes(len) {
+                note.tell(&mut one);
+            }
+            facts.resize(got.len(), one);
+        }
     }
 
     /// See [`Datagrams::send`](crate::Datagrams::send).
@@ -154,10 +213,11 @@ impl Batches {
             if let Some(source) = how.source {
                 control_len = control.push_source(control_len, source, how.six);
             }
-            self.aim(want, piece.as_ptr().cast_mut(), len, name_len, control_len);
+            self.message(want).aim(piece.as_ptr().cast_mut(), len, name_len, control_len);
             self.counts[want] = count as u8;
             (at, want) = (at + count, want + 1);
         }
+        self.spoil(want);
         // SAFETY: the first `want` headers point at pieces of `bytes`, which the kernel only
         // reads, and at names and control rooms of this struct; all outlive the call.
         let n = unsafe { libc::sendmmsg(socket, self.headers.as_mut_ptr(), want as u32, 0) };
@@ -173,7 +233,8 @@ impl Batches {
     /// The next entry of a socket's error queue: whom the datagram was for, the kernel's number of
     /// the error, and whether the network said so (and not this host's own kernel).
     pub(crate) fn error(&mut self, socket: RawFd) -> io::Result<(SocketAddr, i32, bool)> {
-        self.aim(0, ptr::null_mut(), 0, size_of::<Name>(), control::ROOM);
+        self.spoil(1);
+        self.message(0).aim(ptr::null_mut(), 0, size_of::<Name>(), control::ROOM);
         let header = &raw mut self.headers[0].msg_hdr;
         // SAFETY: the header points at no bytes of ours, and at a name and a control room of this
         // struct, which outlives the call.
@@ -239,6 +300,7 @@ fn run(batch: &[Datagram], segment_max: u16) -> (usize, usize) {
 }
 
 impl Name {
+    #[inline]
     fn address(&self) -> Option<SocketAddr> {
         // SAFETY: both variants begin with the family, and every bit pattern of either is a
         // value: integers and arrays of integers.
