@@ -76,6 +76,8 @@ pub(crate) struct Seen {
     pub(crate) closed: bool,
     /// When that was, from the peer's first byte on.
     pub(crate) after: Duration,
+    /// From its first byte on to the end of the connection.
+    pub(crate) lasted: Duration,
     /// Pieces that were sent until the end.
     pub(crate) sent: usize,
     pub(crate) why: Close,
@@ -194,9 +196,10 @@ impl Protocol for Raw {
         io.end();
     }
 
-    fn on_close(&mut self, c: Follower, _: Id, _: &mut Env, why: Close) {
+    fn on_close(&mut self, c: Follower, _: Id, env: &mut Env, why: Close) {
+        let lasted = c.first.map_or(Duration::ZERO, |first| env.now.since(first));
         let Follower { n, got, closed, after, next: sent, .. } = c;
-        self.seen.borrow_mut().push(Seen { n, got, closed, after, sent, why });
+        self.seen.borrow_mut().push(Seen { n, got, closed, after, lasted, sent, why });
     }
 }
 
@@ -259,7 +262,7 @@ pub(crate) struct Log {
     pub(crate) trailers: Vec<(String, String)>,
 }
 
-/// Answers every request with 200, and with what its body was.
+/// Answers every request with 200, and with what its body was; `/blob?n` with so many bytes.
 #[derive(Default)]
 pub(crate) struct Site {
     pub(crate) log: Rc<RefCell<Log>>,
@@ -280,6 +283,10 @@ impl App for Site {
     fn on_request(&mut self, r: &Request<'_>, reply: Reply<'_>) -> Answer<(String, Vec<u8>)> {
         self.log.borrow_mut().begun.push(r.target.to_owned());
         let method = r.method.as_str().to_owned();
+        if let Some(size) = r.target.strip_prefix("/blob?") {
+            let blob = vec![b'x'; size.parse().unwrap_or(0)];
+            return reply.send(200, &[("X-Method", &method)], &blob);
+        }
         if self.hasty {
             return reply.send(200, &[("X-Method", &method)], b"hasty");
         }
