@@ -343,6 +343,7 @@ fn hostile_41_heads_that_drip() {
     plans.push(Plan { wait: Some(60 * SECOND), ..Plan::whole(b"G") });
     for seen in with(|config| config.head_timeout = 10 * SECOND, &plans) {
         assert_eq!((seen.statuses(), seen.closed), (vec![408], true), "{}", seen.n);
+        assert_eq!(seen.answers()[0].header("connection"), Some("close"));
         // From the head's first byte, which dripping plans send a second after their begin.
         let first = if seen.n < 200 { SECOND } else { Duration::ZERO };
         let late = seen.after.saturating_sub(first + 10 * SECOND);
