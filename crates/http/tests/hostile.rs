@@ -369,8 +369,9 @@ fn hostile_42_bodies_that_drip() {
         Plan { pieces, ..Plan::default() }
     });
     for seen in with(|config| config.body_timeout = 30 * SECOND, &plans) {
-        let wanted = if seen.n == 2 { 400 } else { 408 };
-        assert_eq!((seen.statuses(), seen.closed), (vec![wanted], true), "{}", seen.n);
+        // Zeros without end are refused as a size, if they are fast enough to be one.
+        let zeros = seen.n == 2 && seen.statuses() == [400];
+        assert!((zeros || seen.statuses() == [408]) && seen.closed, "{}: {}", seen.n, seen.text());
         // Bytes do not move the deadline.
         assert!(seen.after < 30 * SECOND + EXACT, "{:?}", seen.after);
     }
