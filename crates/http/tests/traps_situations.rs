@@ -3,11 +3,12 @@
 
 mod wild;
 
-use loopwork_http::core::Request;
+use loopwork_http::core::encode::NO_HEADERS;
+use loopwork_http::core::{Body, Request};
 use loopwork_http::tcp::Close;
 use loopwork_http::{Answer, App, Http, Reply};
 use std::time::Duration;
-use wild::{Plan, Site, play, play_one};
+use wild::{GAP, Plan, Site, play, play_one};
 
 /// Answers each request with its target, 50 ms after it came.
 struct Late;
@@ -87,5 +88,43 @@ fn an_early_answer_arrives_while_the_upload_goes_on() {
         assert_eq!((seen.statuses(), seen.closed, seen.why), (vec![200], true, Close::Finished));
         assert_eq!(seen.answers()[0].header("connection"), Some("close"));
         assert_eq!(log.borrow().begun.len(), 1);
+    }
+}
+
+/// Answers with a head and a body of its own, before it has read anything, and reads nothing.
+struct Hasty;
+
+impl App for Hasty {
+    type Exchange = ();
+
+    fn on_request(&mut self, r: &Request<'_>, mut reply: Reply<'_>) -> Answer<()> {
+        assert!(r.target != "/behind" || r.headers.has_token("X", "may-be-served"));
+        reply.head(200, NO_HEADERS, Body::Length(2)).unwrap();
+        let _ = reply.body.write(b"ok");
+        reply.later(())
+    }
+}
+
+/// Of an unread body so much is dropped that the connection can go on, and no more: a longer one
+/// ends the connection, and neither it nor what lies behind it is ever a request.
+#[test]
+fn an_unread_body_is_dropped_up_to_a_limit() {
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    for (size, goes_on) in [(10, true), (60_000, true), (70_000, false), (1_000_000, false)] {
+        let body = "x".repeat(size);
+        let chunks = format!("5\r\nhello\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+        let served = if goes_on { "may-be-served" } else { "no" };
+        let behind = format!("GET /behind HTTP/1.1\r\nHost: a\r\nX: {served}\r\n\r\n");
+        for case in [
+            format!("{head}Content-Length: {size}\r\n\r\n{body}{behind}"),
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunks}{behind}"),
+        ] {
+            let plans = [1000, 7777, case.len()].map(|n| Plan::paced(case.as_bytes(), n, GAP));
+            for seen in play(Http::new(Hasty), &plans) {
+                let wanted = if goes_on { vec![200, 200] } else { vec![200] };
+                assert_eq!((seen.statuses(), seen.closed), (wanted, !goes_on), "{size}");
+                assert_eq!(seen.why, Close::Finished);
+            }
+        }
     }
 }
