@@ -8,7 +8,7 @@
 mod wild;
 
 use loopwork_http::Http;
-use loopwork_sim::{Faults, Sim};
+use loopwork_sim::{Faults, Sim, SplitMix};
 use wild::{Log, Plan, Seen, Site, play, play_in, play_one};
 
 /// What goes on behind the last answer.
@@ -290,6 +290,34 @@ fn every_case_on_a_rough_network() {
             judge(case, &seen, &format!("seed {seed}"));
         }
         judge_log(case, &log.borrow(), plans.len());
+    }
+}
+
+/// Cases behind each other on one connection, cut here and there: each is answered as it is alone,
+/// up to the first that ends the connection.
+#[test]
+fn cases_behind_each_other_are_answered_as_alone() {
+    let table: Vec<_> = table().into_iter().filter(|case| case.bytes.len() < 1000).collect();
+    let open: Vec<_> = table.iter().filter(|case| case.then == Open).collect();
+    let mut rng = SplitMix::new(1);
+    let mut below = |n: usize| (rng.next_u64() % n as u64) as usize;
+    for last in table.iter().flat_map(|case| [case; 8]) {
+        let mut cases: Vec<_> = (0..below(6)).map(|_| open[below(open.len())]).collect();
+        cases.push(last);
+        let mut bytes: Vec<u8> = cases.iter().flat_map(|case| case.bytes.clone()).collect();
+        bytes.extend_from_slice(BEHIND.as_bytes());
+        let mut statuses: Vec<u16> = cases.iter().flat_map(|case| case.statuses.to_vec()).collect();
+        statuses.extend((last.then == Open).then_some(200));
+        let mut cuts: Vec<_> = (0..below(9)).map(|_| 1 + below(bytes.len() - 1)).collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        let (site, log) = Site::new(false);
+        let seen = play_one(Http::new(site), Plan::cut(&bytes, &cuts));
+        let names: Vec<_> = cases.iter().map(|case| case.name).collect();
+        assert_eq!(seen.statuses(), statuses, "{names:?} cut at {cuts:?}");
+        assert_eq!(seen.closed, last.then == Closed, "{names:?}");
+        let behind = log.borrow().begun.iter().any(|target| target == "/behind");
+        assert_eq!(behind, last.then == Open, "{names:?}");
     }
 }
 
