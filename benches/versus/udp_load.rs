@@ -41,9 +41,14 @@ impl Load {
         self.segments() * self.bytes
     }
 
-    /// Messages in flight: 64 datagrams, or as many messages of more as buffers hold.
+    /// Messages in flight: 64 datagrams, or what one message holds; one way as many as buffers
+    /// take.
     fn flight(&self) -> usize {
-        if self.joined { (FLIGHT / self.message()).clamp(1, 8) } else { MESSAGES }
+        match (self.joined, self.sink) {
+            (false, _) => MESSAGES,
+            (true, false) => 1,
+            (true, true) => (FLIGHT / self.message()).clamp(1, 8),
+        }
     }
 
     /// Datagrams in flight.
