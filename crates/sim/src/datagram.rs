@@ -36,6 +36,7 @@ const TOGETHER: usize = 64;
 const TTL: u8 = 64;
 const BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::BROADCAST);
 const EMSGSIZE: i32 = 90;
+const ENOBUFS: i32 = 105;
 const EAFNOSUPPORT: i32 = 97;
 
 pub(crate) struct Udp {
@@ -181,7 +182,7 @@ impl Net {
         room: usize,
         got: &mut Vec<Datagram>,
         mut facts: Option<(&mut Vec<Facts>, Duration)>,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let udp = self.udp(key)?;
         if let Some(error) = udp.error.take() {
             return Err(error.into());
@@ -222,7 +223,19 @@ impl Net {
                 self.log.write(&letter.packet.bytes);
             }
         }
-        Ok(())
+        Ok(n)
+    }
+
+    /// Behind a receive into so many rooms: whether the socket is served by it.
+    fn was_received(&mut self, fd: Fd, rooms: usize, answer: &io::Result<usize>) {
+        let Some(key) = self.look(fd) else { return };
+        let Ok(udp) = self.udp(key) else { return };
+        let all = match answer {
+            Ok(used) => *used == rooms.min(BATCH),
+            Err(e) => e.kind() != ErrorKind::WouldBlock,
+        };
+        let more = all && udp.readable();
+        self.is_asked(key, more);
     }
 
     fn send(
@@ -250,7 +263,11 @@ impl Net {
         for (at, datagram) in batch[..n].iter().enumerate() {
             match self.send_one(key, datagram, bytes, leaves) {
                 Ok(()) => {}
-                Err(e) if at == 0 => return Err(e),
+                Err(e) if at == 0 => {
+                    let refused = matches!(e.raw_os_error(), Some(EMSGSIZE | ENOBUFS));
+                    self.stats.refused += u64::from(refused);
+                    return Err(e);
+                }
                 Err(_) => return Ok(at),
             }
         }
@@ -267,6 +284,7 @@ impl Net {
         let start = datagram.start as usize;
         let bytes =
             bytes.get(start..start + datagram.len as usize).ok_or(ErrorKind::InvalidInput)?;
+        let longest = DATAGRAM_MAX.min(self.faults.datagram_max);
         let udp = self.udp(key)?;
         let to = udp.peer.unwrap_or_else(|| routed(datagram.peer));
         if to.port() == 0 {
@@ -275,7 +293,7 @@ impl Net {
         if udp.local.is_ipv4() && to.is_ipv6() {
             return Err(io::Error::from_raw_os_error(EAFNOSUPPORT));
         }
-        if bytes.len() > DATAGRAM_MAX {
+        if bytes.len() > longest {
             return Err(io::Error::from_raw_os_error(EMSGSIZE));
         }
         if to.ip() == BROADCAST && !udp.broadcast {
@@ -285,13 +303,16 @@ impl Net {
             // Nobody but this host is there to hear it.
             return Ok(());
         }
-        let (class, ttl) = (udp.class, udp.ttl);
+        let (class, ttl, local) = (udp.class, udp.ttl, udp.local);
         let ip = match leaves.map(|source| source.ip.to_canonical()) {
             Some(ip) if !ip.is_unspecified() && ip.is_ipv4() == to.is_ipv4() => ip,
             Some(ip) if !ip.is_unspecified() => return Err(ErrorKind::InvalidInput.into()),
-            _ => source(udp.local.ip(), to),
+            _ => source(local.ip(), to),
         };
-        let from = SocketAddr::new(ip, udp.local.port());
+        let from = SocketAddr::new(ip, local.port());
+        if self.dice.chance(Choice::Buffers, self.faults.no_buffers) {
+            return Err(io::Error::from_raw_os_error(ENOBUFS));
+        }
         self.log.write(bytes);
         self.stats.sent += 1;
         // What has no end of a connection goes by while one direction is open.
@@ -482,6 +503,8 @@ impl Datagrams for Sim {
     ) -> io::Result<()> {
         let key = self.net.key(fd);
         let answer = key.and_then(|key| self.net.recv(key, into, room, got, None));
+        self.net.was_received(fd, into.len() / room.max(1), &answer);
+        let answer = answer.map(|_| ());
         self.net.answer(call::RECV, fd.0.into(), answer, |()| got.len() as u64)
     }
 
@@ -498,6 +521,8 @@ impl Datagrams for Sim {
         let key = self.net.key(fd);
         let told = Some((facts, day));
         let answer = key.and_then(|key| self.net.recv(key, into, room, got, told));
+        self.net.was_received(fd, into.len() / room.max(1), &answer);
+        let answer = answer.map(|_| ());
         self.net.answer(call::RECV, fd.0.into(), answer, |()| got.len() as u64)
     }
 

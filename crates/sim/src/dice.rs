@@ -57,6 +57,10 @@ pub enum Choice {
     Abort,
     /// Whether no descriptor is left.
     Descriptors,
+    /// Whether, and how, an accept fails for another reason.
+    Accept,
+    /// Whether there are no buffers for a datagram.
+    Buffers,
     /// Whether a datagram is lost.
     Loss,
     /// Whether a datagram comes twice.

@@ -6,6 +6,7 @@
 //!   of a stream. [`Faults::hostile`] adds what ends connections, [`Faults::dark`] what ends them
 //!   without a word.
 
+use crate::datagram::DATAGRAM_MAX;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -83,6 +84,10 @@ pub struct Faults {
     /// and binding do so beyond [`Faults::descriptors`] alone: a test's setup does not fail by
     /// chance.)
     pub no_descriptor: Rate,
+    /// An accept says `ENFILE`, `ENOBUFS`, `ENOMEM` or `EINTR`, and the connection goes on waiting,
+    /// without a readiness to come; or `EPROTO`, and it is gone. (The real world asks again when
+    /// it was interrupted, and tells `EPROTO` as `ConnectionAborted`: here is more than it does.)
+    pub accept_error: Rate,
     /// Sockets that may be open at once; beyond, `EMFILE`.
     pub descriptors: usize,
     /// A datagram is lost.
@@ -95,6 +100,11 @@ pub struct Faults {
     pub reorder_time: RangeInclusive<Duration>,
     /// A receive gives fewer datagrams than there are; a readiness follows.
     pub cut_receive: Rate,
+    /// A send of a datagram says `ENOBUFS`, and that datagram is dropped.
+    pub no_buffers: Rate,
+    /// The longest datagram that can be sent, in bytes; beyond, `EMSGSIZE`: what one packet holds
+    /// where nothing may be cut into fragments.
+    pub datagram_max: usize,
     /// Bytes of datagrams that wait to be received, each with
     /// [`DATAGRAM_OVERHEAD`](crate::DATAGRAM_OVERHEAD); more are dropped.
     pub datagram_queue: usize,
@@ -134,6 +144,7 @@ impl Faults {
             lose_input: 0,
             abort: 0,
             no_descriptor: 0,
+            accept_error: 0,
             // As many as a Linux system gives a process that asks for all (`ulimit -Hn`).
             descriptors: 524_288,
             loss: 0,
@@ -141,6 +152,8 @@ impl Faults {
             reorder: 0,
             reorder_time: ZERO,
             cut_receive: 0,
+            no_buffers: 0,
+            datagram_max: DATAGRAM_MAX,
             // Linux's `net.core.rmem_default`.
             datagram_queue: 212_992,
         }
@@ -177,7 +190,8 @@ impl Faults {
     }
 
     /// [`Faults::rough`], and parts of streams are lost and sent again, which is slow; connections
-    /// are reset, die before they are accepted, and find no descriptor.
+    /// are reset, die before they are accepted, and find no descriptor or memory; datagrams find
+    /// no buffers.
     #[must_use]
     pub const fn hostile() -> Faults {
         Faults {
@@ -186,6 +200,8 @@ impl Faults {
             lose_input: percent(50),
             abort: percent(5),
             no_descriptor: percent(5),
+            accept_error: percent(5),
+            no_buffers: percent(1),
             ..Faults::rough()
         }
     }
@@ -208,12 +224,13 @@ impl Faults {
     /// loses no byte of a stream.
     #[must_use]
     pub fn breaks(&self) -> bool {
-        self.reset > 0 || self.abort > 0 || self.no_descriptor > 0 || self.vanish > 0
+        let at_accept = self.abort > 0 || self.accept_error > 0;
+        self.reset > 0 || at_accept || self.no_descriptor > 0 || self.vanish > 0
     }
 
     /// Every rate by its name, to change or switch off one: `faults.rates()` of a run that fails,
     /// one after the other to `0`, leaves those that it needs.
-    pub fn rates(&mut self) -> [(&'static str, &mut Rate); 23] {
+    pub fn rates(&mut self) -> [(&'static str, &mut Rate); 25] {
         // Every field is named, so that a new one cannot be forgotten here.
         let Faults {
             latency: _,
@@ -240,12 +257,15 @@ impl Faults {
             lose_input,
             abort,
             no_descriptor,
+            accept_error,
             descriptors: _,
             loss,
             duplicate,
             reorder,
             reorder_time: _,
             cut_receive,
+            no_buffers,
+            datagram_max: _,
             datagram_queue: _,
         } = self;
         [
@@ -268,10 +288,12 @@ impl Faults {
             ("lose_input", lose_input),
             ("abort", abort),
             ("no_descriptor", no_descriptor),
+            ("accept_error", accept_error),
             ("loss", loss),
             ("duplicate", duplicate),
             ("reorder", reorder),
             ("cut_receive", cut_receive),
+            ("no_buffers", no_buffers),
         ]
     }
 }
@@ -317,6 +339,8 @@ pub struct Stats {
     pub strays: u64,
     /// Datagrams that the program sent.
     pub sent: u64,
+    /// Datagrams that it could not send: too long, or without buffers. Each was told.
+    pub refused: u64,
     /// Datagrams lost by a fault.
     pub lost: u64,
     /// Datagrams doubled by a fault.

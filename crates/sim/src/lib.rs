@@ -23,6 +23,7 @@ mod net;
 mod ports;
 mod segment;
 mod stream;
+mod unserved;
 mod wire;
 
 pub use check::{
@@ -34,6 +35,7 @@ pub use faults::{ALWAYS, Faults, Rate, Stats, percent};
 pub use hash::{Fold, TraceHash};
 pub use net::{IDLE_POLLS, POLL_COST};
 pub use segment::{SYN_TRIES, TIME_WAIT};
+pub use unserved::{Unserved, Waiting};
 pub use wire::{DELAYED_ACK, RETRIES, Way};
 
 use dice::Dice;

@@ -14,6 +14,7 @@ use crate::hash::Fold;
 use crate::ports::Ports;
 use crate::segment::Segment;
 use crate::stream::{Listener, Stream};
+use crate::unserved::Owed;
 use crate::wire::Flight;
 use loopwork_reactor::{Fd, Id, Instant, Ready};
 use slab::Slab;
@@ -43,11 +44,12 @@ pub(crate) enum Socket {
     Udp(Udp),
 }
 
-struct Entry {
+pub(crate) struct Entry {
     birth: u64,
-    id: Id,
+    pub(crate) id: Id,
     marked: bool,
-    socket: Socket,
+    pub(crate) owed: Owed,
+    pub(crate) socket: Socket,
 }
 
 /// What happens at a time.
@@ -107,6 +109,8 @@ pub(crate) struct Net {
     orders: u64,
     marks: Vec<Key>,
     ghosts: Vec<Id>,
+    /// Those that may be unserved (`unserved.rs`).
+    pub(crate) unserved: Vec<Key>,
 }
 
 impl Net {
@@ -128,6 +132,7 @@ impl Net {
             orders: 0,
             marks: Vec::new(),
             ghosts: Vec::new(),
+            unserved: Vec::new(),
         }
     }
 
@@ -135,8 +140,8 @@ impl Net {
 
     pub(crate) fn insert(&mut self, id: Id, socket: Socket) -> Key {
         self.births += 1;
-        let birth = self.births;
-        let slot = self.sockets.insert(Entry { birth, id, marked: false, socket });
+        let (birth, owed) = (self.births, Owed::default());
+        let slot = self.sockets.insert(Entry { birth, id, marked: false, owed, socket });
         Key { slot: slot as u32, birth }
     }
 
@@ -151,8 +156,18 @@ impl Net {
         }
     }
 
-    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
+    /// As [`key`](Self::key), for our own account: a stray call is not counted twice.
+    pub(crate) fn look(&self, fd: Fd) -> Option<Key> {
+        let entry = self.sockets.get(fd.0 as usize).filter(|e| e.id != Id::NOBODY)?;
+        Some(Key { slot: fd.0, birth: entry.birth })
+    }
+
+    pub(crate) fn entry(&mut self, key: Key) -> Option<&mut Entry> {
         self.sockets.get_mut(key.slot as usize).filter(|e| e.birth == key.birth)
+    }
+
+    pub(crate) fn peek(&self, key: Key) -> Option<&Entry> {
+        self.sockets.get(key.slot as usize).filter(|e| e.birth == key.birth)
     }
 
     pub(crate) fn socket(&mut self, key: Key) -> Option<&mut Socket> {
@@ -321,6 +336,7 @@ impl Net {
             entry.marked = false;
             if let Some(now) = self.state(key) {
                 self.tell_one(now, ready);
+                self.is_told(key);
             }
         }
         if ready.len() > before && self.dice.chance(Choice::Spurious, self.faults.spurious) {

@@ -21,6 +21,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+const EINTR: i32 = 4;
+const ENOMEM: i32 = 12;
+const ENFILE: i32 = 23;
+const EPROTO: i32 = 71;
+const ENOBUFS: i32 = 105;
+/// Of these `EPROTO` takes the connection along.
+const ACCEPT_ERRORS: [i32; 5] = [ENFILE, ENOBUFS, ENOMEM, EINTR, EPROTO];
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     Connecting,
@@ -68,6 +76,8 @@ pub(crate) struct Stream {
     pub(crate) first: bool,
     /// The peer's end has arrived.
     pub(crate) ended: bool,
+    /// Its end, or its error, was read.
+    pub(crate) read_up: bool,
     /// We ended our side.
     pub(crate) finished: bool,
     /// A write ran full; a readiness is owed.
@@ -100,6 +110,7 @@ impl Stream {
             user_timeout: None,
             first: false,
             ended: false,
+            read_up: false,
             finished: false,
             blocked: false,
             error: None,
@@ -166,10 +177,18 @@ impl Net {
         }
         let rate = self.faults.no_descriptor;
         self.descriptor(rate).inspect_err(|_| self.stats.accept_errors += 1)?;
+        let failure = self.accept_failure();
+        if let Some(code) = failure.filter(|code| *code != EPROTO) {
+            return Err(io::Error::from_raw_os_error(code));
+        }
         let Some(Socket::Listener(Listener { queue, .. })) = self.socket(key) else {
             return Err(wrong_kind());
         };
         let Some(server) = queue.pop_front() else { return Err(ErrorKind::WouldBlock.into()) };
+        if let Some(code) = failure {
+            self.abandon(server);
+            return Err(io::Error::from_raw_os_error(code));
+        }
         if self.dice.chance(Choice::Abort, self.faults.abort) {
             self.stats.accept_errors += 1;
             self.abandon(server);
@@ -180,6 +199,16 @@ impl Net {
         self.mark(server);
         let stream = self.stream(server).ok_or_else(wrong_kind)?;
         Ok((Fd(server.slot), stream.remote.clone()))
+    }
+
+    /// What else an accept says than that there is no descriptor, or that the connection has died.
+    fn accept_failure(&mut self) -> Option<i32> {
+        if !self.dice.chance(Choice::Accept, self.faults.accept_error) {
+            return None;
+        }
+        self.stats.accept_errors += 1;
+        let which = self.dice.pick(Choice::Accept, ACCEPT_ERRORS.len() as u64);
+        Some(ACCEPT_ERRORS[which as usize])
     }
 
     fn connect(&mut self, to: &Address, from: Option<SocketAddr>, id: Id) -> io::Result<Fd> {
@@ -282,6 +311,29 @@ impl Net {
         self.log.write(&into[..n]);
         self.relieve(key);
         Ok(n)
+    }
+
+    /// Behind an accept: whether the listener is served by it.
+    fn was_accepted(&mut self, listener: Fd) {
+        let Some(key) = self.look(listener) else { return };
+        let Some(Socket::Listener(listener)) = self.socket(key) else { return };
+        let more = !listener.queue.is_empty();
+        self.is_asked(key, more);
+    }
+
+    /// Behind a read: whether the stream is served by it.
+    fn was_read(&mut self, fd: Fd, room: usize, answer: &io::Result<usize>) {
+        let Some(key) = self.look(fd) else { return };
+        let over = match answer {
+            Ok(0) => room > 0,
+            Ok(_) => false,
+            Err(e) => e.kind() != ErrorKind::WouldBlock,
+        };
+        let Some(stream) = self.stream(key) else { return };
+        stream.read_up |= over;
+        let there = stream.ended || !stream.inbox.is_empty();
+        let full = answer.as_ref().is_ok_and(|n| *n > 0 && *n == room);
+        self.is_asked(key, there && full);
     }
 
     fn write(&mut self, fd: Fd, bytes: &[u8]) -> io::Result<usize> {
@@ -409,6 +461,7 @@ impl Streams for Sim {
 
     fn accept(&mut self, listener: Fd, id: Id) -> io::Result<(Fd, Address)> {
         let answer = self.net.accept(listener, id);
+        self.net.was_accepted(listener);
         self.net.answer(call::ACCEPT, listener.0.into(), answer, |(fd, _)| fd.0.into())
     }
 
@@ -441,6 +494,7 @@ impl Streams for Sim {
 
     fn read(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<usize> {
         let answer = self.net.read(fd, into);
+        self.net.was_read(fd, into.len(), &answer);
         self.net.answer(call::READ, fd.0.into(), answer, |n| *n as u64)
     }
 

@@ -3,7 +3,7 @@
 mod support;
 
 use loopwork_reactor::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id, World};
-use loopwork_sim::{DATAGRAM_MAX, Faults, Sim, percent};
+use loopwork_sim::{DATAGRAM_MAX, Faults, Sim, Waiting, percent};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use support::*;
@@ -143,6 +143,43 @@ fn detours_change_the_order_and_nothing_else() {
 fn latency_that_varies_does_not_swap() {
     let (got, _) = stream_of_numbers(Faults { latency: Faults::rough().latency, ..Faults::none() });
     assert!(got.iter().copied().eq(0..10_000));
+}
+
+#[test]
+fn what_is_too_long_or_finds_no_buffers_is_refused_and_the_next_goes() {
+    let mut sim = calm();
+    let ((a, _), (b, to)) = (bind(&mut sim, 1), bind(&mut sim, 2));
+    sim.faults().datagram_max = 100;
+    let code = |of: io::Result<usize>| of.unwrap_err().raw_os_error();
+    assert_eq!(code(send(&mut sim, a, to, &[0; 101])), Some(90));
+    let long = |len| Datagram { peer: to, start: 0, len, truncated: false };
+    let batch = [long(100), long(101), long(99)];
+    assert_eq!(sim.send(a, &batch, &[0; 101]).unwrap(), 1, "up to what is refused");
+    assert_eq!(code(sim.send(a, &batch[1..], &[0; 101])), Some(90));
+    assert_eq!(sim.send(a, &batch[2..], &[0; 101]).unwrap(), 1);
+    sim.faults().no_buffers = percent(100);
+    assert_eq!(code(send(&mut sim, a, to, b"x")), Some(105));
+    sim.faults().no_buffers = 0;
+    send(&mut sim, a, to, b"y").unwrap();
+    settle(&mut sim);
+    let sizes: Vec<_> = receive(&mut sim, b, ROOM).iter().map(|d| d.1.len()).collect();
+    assert_eq!(sizes, [100, 99, 1]);
+    assert_eq!((sim.stats().sent, sim.stats().refused), (3, 3), "each is told once");
+}
+
+#[test]
+fn datagrams_are_unserved_until_all_of_them_were_asked_for() {
+    let mut sim = calm();
+    let ((a, _), (b, to)) = (bind(&mut sim, 1), bind(&mut sim, 2));
+    (0..5).for_each(|n| assert_eq!(send(&mut sim, a, to, &[n]).unwrap(), 1));
+    settle(&mut sim);
+    let of = |sim: &mut Sim| sim.unserved().map(|u| (u.id, u.what)).collect::<Vec<_>>();
+    assert_eq!(of(&mut sim), [(id(2), Waiting::Datagrams)]);
+    let (mut got, mut into) = (Vec::new(), [0; 8]);
+    sim.recv(b, &mut into[..4], 2, &mut got).unwrap();
+    assert_eq!((got.len(), of(&mut sim).len()), (2, 1), "the rooms are full: there may be more");
+    sim.recv(b, &mut into, 2, &mut got).unwrap();
+    assert_eq!((got.len(), of(&mut sim).len()), (5, 0));
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod support;
 
 use loopwork_reactor::{Address, Fd, ListenOptions, StreamOption, Streams, World};
-use loopwork_sim::{Faults, SYN_TRIES, Sim, percent};
+use loopwork_sim::{Faults, SYN_TRIES, Sim, Waiting, percent};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -410,6 +411,76 @@ fn accept_errors_abort_one_or_leave_it_waiting() {
     assert_eq!(sim.connect(&place, None, id(6)).unwrap_err().raw_os_error(), Some(24));
     let other = sim.listen(&tcp(0), &ListenOptions::default(), id(7));
     assert_eq!(other.unwrap_err().raw_os_error(), Some(24));
+}
+
+#[test]
+fn other_accept_errors_are_of_five_kinds_and_one_takes_the_connection_along() {
+    const EPROTO: i32 = 71;
+    let mut sim = Sim::with_faults(1, Faults { accept_error: percent(100), ..Faults::none() });
+    let (listener, place) = sim.listen(&tcp(0), &ListenOptions::default(), id(1)).unwrap();
+    let mut seen = BTreeSet::new();
+    for n in 2..100 {
+        sim.faults().accept_error = percent(100);
+        let client = sim.connect(&place, None, id(n)).unwrap();
+        settle(&mut sim);
+        let code = sim.accept(listener, id(n + 100)).unwrap_err().raw_os_error().unwrap();
+        seen.insert(code);
+        let gone = told(&settle(&mut sim), id(n)).is_some_and(|ready| ready.gone);
+        assert_eq!(gone, code == EPROTO, "{code}");
+        sim.faults().accept_error = 0;
+        match sim.accept(listener, id(n + 100)) {
+            Ok((server, _)) => sim.close(server),
+            Err(e) => assert_eq!((e.kind(), code), (ErrorKind::WouldBlock, EPROTO)),
+        }
+        sim.close(client);
+        settle(&mut sim);
+    }
+    assert!(seen.into_iter().eq([4, 12, 23, EPROTO, 105]), "each of them");
+    assert_eq!(sim.stats().accept_errors, 98);
+}
+
+/// What is told and not asked for stays unserved; who has asked is served.
+#[test]
+fn what_nobody_asks_for_is_unserved() {
+    let mut sim = calm();
+    let of = |sim: &mut Sim| sim.unserved().map(|u| (u.id, u.polls, u.what)).collect::<Vec<_>>();
+    let (listener, place) = sim.listen(&tcp(0), &ListenOptions::default(), id(1)).unwrap();
+    let client = sim.connect(&place, None, id(2)).unwrap();
+    while of(&mut sim).is_empty() {
+        poll(&mut sim);
+    }
+    let (first, at) = (sim.stats().polls, sim.unserved().next().unwrap().at);
+    settle(&mut sim);
+    assert_eq!(of(&mut sim), [(id(1), first, Waiting::Connections)]);
+    assert_eq!(sim.unserved().next().unwrap().at, at, "it waits since then");
+    sim.faults().no_descriptor = percent(100);
+    sim.accept(listener, id(3)).unwrap_err();
+    let since = sim.unserved().next().unwrap().at;
+    assert!(since > at, "it was asked, and waits on");
+    sim.faults().no_descriptor = 0;
+    let (server, _) = sim.accept(listener, id(3)).unwrap();
+    settle(&mut sim);
+    assert_eq!(of(&mut sim), [], "nobody waits, and there is nothing to read");
+    sim.write(client, b"abcdef").unwrap();
+    settle(&mut sim);
+    let told = sim.unserved().next().unwrap();
+    assert_eq!((told.id, told.what), (id(3), Waiting::Bytes));
+    // As much as there was room for: there may be more, and it is known.
+    assert_eq!(sim.read(server, &mut [0; 3]).unwrap(), 3);
+    let polls = sim.stats().polls;
+    assert_eq!(of(&mut sim), [(id(3), polls, Waiting::Bytes)]);
+    assert_eq!(sim.read(server, &mut [0; 4]).unwrap(), 3);
+    assert_eq!(of(&mut sim), []);
+    sim.shutdown(client).unwrap();
+    settle(&mut sim);
+    assert_eq!(of(&mut sim).len(), 1, "an end is to be read");
+    assert_eq!(sim.read(server, &mut [0; 4]).unwrap(), 0);
+    sim.write(server, b"x").unwrap();
+    settle(&mut sim);
+    assert_eq!(of(&mut sim), [(id(2), sim.unserved().next().unwrap().polls, Waiting::Bytes)]);
+    sim.close(client);
+    settle(&mut sim);
+    assert!(of(&mut sim).iter().all(|(id, ..)| id.birth == 3), "who is closed waits for nothing");
 }
 
 #[test]
