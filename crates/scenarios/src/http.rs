@@ -234,7 +234,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
         let job = Job::new(n as u32, plan.bytes, &mut stage.dice);
         ask(&mut stage.lp, asker, at, job);
         for _ in 0..stage.dice.next_u64() % 30 {
-            stage.lp.turn(Some(Duration::ZERO)).expect("a turn");
+            stage.turn_for(Some(Duration::ZERO));
         }
     }
     stage.until("all is answered", |lp| lp.get(asker).over == count);

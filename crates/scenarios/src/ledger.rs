@@ -17,6 +17,13 @@ use std::time::Duration;
 /// Turns within which bytes that a resumed protocol had left are shown again: the turn that asked,
 /// or the next one's `again` when a budget was spent.
 pub const TURNS_TO_RESHOW: u64 = 2;
+/// Turns within which a connection that wants bytes, and was told of some, has asked for them: the
+/// turn that told, or the next one's `again` when a budget was spent, or when it wanted them only
+/// since.
+pub const TURNS_TO_READ: u64 = 1;
+/// Times that one connection may be shown bytes in one turn: sixteen reads of a visit, sixteen
+/// rounds behind it, and a few visits, since the world tells the same more than once at times.
+pub const SHOWS_PER_TURN: u32 = 200;
 
 /// One end of a connection that is over.
 pub struct Ended {
@@ -51,6 +58,8 @@ pub struct Ledger {
     births: BTreeSet<Id>,
     /// Who must be shown what it had left, until which turn.
     due: BTreeMap<Id, u64>,
+    /// Who wants bytes, since which turn.
+    listening: BTreeMap<Id, u64>,
 }
 
 /// Shared by the protocols of one loop, and by who drives it.
@@ -71,6 +80,13 @@ impl Ledger {
             assert!(self.turn <= *until, "{id} resumed and is not shown what it had left");
         }
         self.turn += 1;
+    }
+
+    /// Whether this connection has wanted bytes for so long that whatever it was told of before
+    /// must have been read.
+    #[must_use]
+    pub fn has_listened(&self, id: Id) -> bool {
+        self.listening.get(&id).is_some_and(|since| self.turn - since > TURNS_TO_READ)
     }
 
     /// When everything is closed: each state once, and what one end wrote is what the other was
@@ -111,7 +127,8 @@ impl Ledger {
     pub fn closed(&self) {
         let (ended, given) = (self.ended.len() as u64, self.given);
         assert!(ended == given, "{given} states were given, and {ended} are closed");
-        assert!(self.due.is_empty(), "who is closed waits for nothing");
+        let none = self.due.is_empty() && self.listening.is_empty();
+        assert!(none, "who is closed waits for nothing");
     }
 }
 
@@ -124,6 +141,10 @@ pub struct Seen<C> {
     /// The output was full, and has not emptied since.
     full: bool,
     loose: bool,
+    /// It wants bytes, as the ledger knows.
+    listens: bool,
+    /// The turn in which it was last shown something, and how often.
+    shown: (u64, u32),
     sent: Vec<u8>,
     received: Vec<u8>,
     left: Vec<u8>,
@@ -154,6 +175,8 @@ impl<P: Protocol> Watched<P> {
             end: false,
             full: false,
             loose: false,
+            listens: false,
+            shown: (0, 0),
             sent: Vec::new(),
             received: Vec::new(),
             left: Vec::new(),
@@ -180,9 +203,18 @@ impl<P: Protocol> Watched<P> {
         seen.sent.extend_from_slice(wrote);
         seen.full |= io.flow() == Flow::Full;
         seen.deadline = io.deadline();
-        let stopped = io.paused() || io.ending() || io.wish.aborting().is_some();
+        let aborts = io.wish.aborting().is_some();
+        let stopped = io.paused() || io.ending() || aborts;
         let shown = !seen.full || io.wish.reads_when_full();
         let mut book = self.book.borrow_mut();
+        let listens = shown && !io.paused() && !aborts && !seen.end;
+        if std::mem::replace(&mut seen.listens, listens) != listens {
+            let since = book.turn;
+            match listens {
+                true => book.listening.insert(io.id, since),
+                false => book.listening.remove(&io.id),
+            };
+        }
         if stopped || !shown {
             book.due.remove(&io.id);
         } else if was_paused && what != "on_data" && !seen.left.is_empty() {
@@ -201,7 +233,14 @@ impl<P: Protocol> Watched<P> {
         assert!(!seen.end || new.is_empty(), "behind the end comes nothing");
         assert!(!bytes.is_empty(), "no bytes are no data");
         seen.received.extend_from_slice(new);
-        self.book.borrow_mut().due.remove(&io.id);
+        let mut book = self.book.borrow_mut();
+        book.due.remove(&io.id);
+        if seen.shown.0 != book.turn {
+            seen.shown = (book.turn, 0);
+        }
+        seen.shown.1 += 1;
+        let shows = seen.shown.1;
+        assert!(shows <= SHOWS_PER_TURN, "shown bytes {shows} times in one turn");
     }
 }
 
@@ -267,6 +306,7 @@ impl<P: Protocol> Protocol for Watched<P> {
         let mut book = self.book.borrow_mut();
         book.due.remove(&id);
         book.wakes.remove(&id);
+        book.listening.remove(&id);
         assert!(!book.ended.iter().any(|e| e.id == id), "{id} is closed twice");
         let Seen { sent, received, loose, .. } = seen;
         book.ended.push(Ended { host: self.host, id, why, sent, received, loose });
