@@ -14,7 +14,9 @@
 pub mod ledger;
 
 mod http;
+mod output;
 mod plan;
+mod routes;
 mod shrink;
 mod stage;
 mod tcp;

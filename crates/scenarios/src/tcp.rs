@@ -2,17 +2,22 @@
 //! way.
 //!
 //! The server stops when full, leaves bytes and pauses, goes on when woken, wakes others, and
-//! gives up who is silent. Clients send in pieces, or all at once and more than an output holds;
-//! they stall, end early, give up, say nothing. When one is over the next one comes, so that slots
-//! are used again.
+//! gives up who is silent. Clients come by TCP, by a Unix socket, or to whichever of several
+//! addresses answers first. They send in pieces, or all at once and more than an output holds;
+//! copied, shared, or from a file, which is too short at times; they stall, end early, give up, say
+//! nothing. When one is over the next one comes, so that slots are used again.
 
 use crate::ledger::{self, Book, Watched, wake_later};
+use crate::output::{Files, SHORT, STREAMS, give_back};
 use crate::plan::Plan;
+use crate::routes::{Route, Routes};
 use crate::stage::{Run, Stage, pattern, piece, random};
 use loopwork::reactor::Tracer;
-use loopwork::tcp::{self, Close, Dial, Host, Io, Protocol};
+use loopwork::tcp::{self, ATTEMPT_DELAY, Close, Dial, DialAny, Host, Io, Protocol};
 use loopwork::{Address, Env, Flow, Handle, Id};
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Virtual time in which all that is sent comes back, unless it never does.
@@ -49,7 +54,7 @@ impl Protocol for Echo {
         match random(io.env, 8) {
             0 => {
                 let some = random(io.env, bytes.len() as u32 + 1) as usize;
-                let _ = io.write(&bytes[..some]);
+                give_back(&self.book, io, &bytes[..some]);
                 io.pause();
                 let delay = Duration::from_micros(random(io.env, 5000).into());
                 wake_later(io.env, &self.book, io.id, delay);
@@ -58,7 +63,7 @@ impl Protocol for Echo {
             1 => wake_later(io.env, &self.book, last, Duration::from_millis(2)),
             _ => {}
         }
-        let _ = io.write(bytes);
+        give_back(&self.book, io, bytes);
         bytes.len()
     }
 
@@ -78,10 +83,13 @@ enum Way {
     Quits(usize),
     /// Opens and says nothing, until its own time is up.
     Mute,
+    /// Promises more of a file than there is, and is given up for it.
+    Short,
 }
 
 struct Client {
     book: Book,
+    files: Files,
     breaks: bool,
     over: u32,
 }
@@ -89,22 +97,39 @@ struct Client {
 struct Job {
     n: u32,
     way: Way,
+    route: Route,
+    /// How many of its addresses answer.
+    alive: usize,
+    /// It writes in every form that there is.
+    mixed: bool,
     size: usize,
     sent: usize,
     got: usize,
 }
 
 impl Client {
-    fn send(job: &mut Job, io: &mut Io<'_>) {
+    fn send(&self, job: &mut Job, io: &mut Io<'_>) {
         while job.sent < job.size {
-            let len = (1 + random(io.env, 9000) as usize).min(job.size - job.sent);
-            let bytes = piece(job.n, job.sent, len);
+            let left = job.size - job.sent;
+            let (len, flow) = match job.mixed {
+                true => self.files.write(&self.book, io, (job.n, job.sent, left)),
+                false => {
+                    let len = (1 + random(io.env, 9000) as usize).min(left);
+                    (len, io.write(&piece(job.n, job.sent, len)))
+                }
+            };
             job.sent += len;
-            if io.write(&bytes) == Flow::Full {
+            if flow == Flow::Full {
                 return;
             }
         }
-        io.end();
+        match job.way {
+            Way::Short if job.sent == job.size => {
+                job.sent += self.files.write_short(&self.book, io, job.n, job.sent);
+            }
+            Way::Short => {}
+            _ => io.end(),
+        }
     }
 }
 
@@ -112,17 +137,18 @@ impl Protocol for Client {
     type Conn = Job;
 
     fn on_open(&mut self, job: &mut Job, io: &mut Io<'_>) {
+        assert!(job.alive > 0, "it stands, and nobody is there");
         let patience = if job.way == Way::Mute { MUTE } else { PATIENCE };
         io.set_deadline(Some(io.env.now.after(patience)));
         io.read_when_full(true);
         if job.way == Way::Mute {
             return wake_later(io.env, &self.book, io.id, MUTE / 2);
         }
-        Client::send(job, io);
+        self.send(job, io);
     }
 
     fn on_drain(&mut self, job: &mut Job, io: &mut Io<'_>) {
-        Client::send(job, io);
+        self.send(job, io);
     }
 
     fn on_data(&mut self, job: &mut Job, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
@@ -151,8 +177,10 @@ impl Protocol for Client {
     }
 
     fn on_end(&mut self, job: &mut Job, io: &mut Io<'_>) {
-        // Behind a full output the end is not wished yet.
-        assert!(io.ending() || job.way == Way::Mute, "the server ended first");
+        // A Unix socket has no reset: what breaks there looks like an end.
+        let unix = matches!(&job.route, Route::One(Address::Unix(_)));
+        let usual = io.ending() || job.way == Way::Mute;
+        assert!(usual || unix && self.breaks, "the server ended first");
         io.end();
     }
 
@@ -170,10 +198,26 @@ impl Protocol for Client {
         io.end();
     }
 
+    fn on_dial_failed(&mut self, job: &mut Job, _: &mut Env, tried: &[(SocketAddr, ErrorKind)]) {
+        let Route::Race(to) = &job.route else { panic!("a dial of one address is no race") };
+        assert!(job.alive == 0 || self.breaks, "nobody of {to:?} has answered: {tried:?}");
+        let (mut to, mut told) = (to.clone(), Vec::from_iter(tried.iter().map(|(at, _)| *at)));
+        to.sort();
+        told.sort();
+        // In a world that is slow the time may be over before the last has begun.
+        let all = to == told || self.breaks && told.iter().all(|at| to.contains(at));
+        assert!(all, "of {to:?} there are errors of {told:?}");
+    }
+
     fn on_close(&mut self, job: Job, _: Id, _: &mut Env, why: Close) {
         self.over += 1;
         let quits = matches!(job.way, Way::Quits(_));
-        assert!(why == Close::Finished || quits || self.breaks, "{why} in a sound world");
+        let usual = match (job.alive, job.way) {
+            (0, _) => matches!(why, Close::Dial(_)),
+            (_, Way::Short) => why == Close::Aborted,
+            _ => why == Close::Finished || quits,
+        };
+        assert!(usual || self.breaks, "{why} in a sound world, by {:?}", job.route);
         let all = job.got == job.sent;
         assert!(why != Close::Finished || all || quits, "an end before {} came back", job.sent);
     }
@@ -181,19 +225,50 @@ impl Protocol for Client {
 
 type Clients = Handle<Host<Watched<Client>>>;
 
-fn dial(stage: &mut Stage, host: Clients, to: SocketAddr, n: u32, bytes: u32) {
+fn dial(stage: &mut Stage, host: Clients, routes: &Routes, n: u32, bytes: u32) {
     let bits = 1 + stage.dice.next_u64() % u64::from(bytes.max(2).ilog2());
     let size = 1 + (stage.dice.next_u64() % (1 << bits)) as usize;
-    let way = match stage.dice.next_u64() % 8 {
-        0 | 1 => Way::Slow,
-        2 => Way::Quits(size / 2),
-        3 => Way::Mute,
+    let way = match stage.dice.next_u64() % 12 {
+        0..=2 => Way::Slow,
+        3 | 4 => Way::Quits(size / 2),
+        5 => Way::Mute,
+        6 if n < STREAMS => Way::Short,
         _ => Way::Plain,
     };
-    let size = if way == Way::Mute { 0 } else { size };
-    let conn = Watched::<Client>::seat(&stage.book, Job { n, way, size, sent: 0, got: 0 });
-    let (to, from, timeout) = (to.into(), None, PATIENCE);
-    Dial { to, from, timeout, conn }.send(&mut stage.lp.env, host);
+    let mixed = stage.dice.next_u64().is_multiple_of(3) && n < STREAMS;
+    let size = match way {
+        Way::Mute => 0,
+        Way::Short => size.min(SHORT - 1),
+        _ => size,
+    };
+    let route = routes.pick(&mut stage.dice);
+    let (timeout, alive, sent, got) = (PATIENCE, routes.alive(&route), 0, 0);
+    let job = Job { n, way, route: route.clone(), alive, mixed, size, sent, got };
+    let conn = Watched::<Client>::seat(&stage.book, job);
+    match route {
+        Route::One(to) => {
+            Dial { to, from: None, timeout, conn }.send(&mut stage.lp.env, host);
+        }
+        Route::Race(to) => {
+            stage.losers += alive.saturating_sub(1);
+            let (how, delay) = (Default::default(), ATTEMPT_DELAY);
+            DialAny { to, how, timeout, delay, conn }.send(&mut stage.lp.env, host);
+        }
+    }
+}
+
+/// A host's ports and its path.
+fn listen(stage: &mut Stage, server: Handle<Host<Watched<Echo>>>) -> Routes {
+    let mut listen = |at: Address| {
+        tcp::listen_at(&mut stage.lp, server, &at, &Default::default()).expect("a free address")
+    };
+    let ports = ["127.0.0.1:0", "[::1]:0"].map(|at| {
+        let at: SocketAddr = at.parse().expect("an address");
+        listen(at.into()).ip().expect("an IP address")
+    });
+    let path = PathBuf::from("/echo");
+    listen(Address::Unix(path.clone()));
+    Routes::new(stage, ports, path)
 }
 
 pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
@@ -201,24 +276,26 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     let book = stage.book.clone();
     let echo = Echo { book: book.clone(), last: Id::NOBODY };
     let server = ledger::add(&mut stage.lp, "server", &book, echo);
-    let at = Address::Ip(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let at = tcp::listen_at(&mut stage.lp, server, &at, &Default::default()).expect("a port");
-    let at = at.ip().expect("an IP address");
-    let client = Client { book: book.clone(), breaks: plan.breaks(), over: 0 };
+    let routes = listen(&mut stage, server);
+    let (files, breaks) = (Files::get(), plan.breaks());
+    let client = Client { book: book.clone(), files, breaks, over: 0 };
     let client = ledger::add(&mut stage.lp, "client", &book, client);
     drop(book);
     let count = plan.connections;
     for n in 0..count * ROUNDS {
         stage.until("one is over", |lp| lp.get(client).inner_over() + count > n);
-        dial(&mut stage, client, at, n, plan.bytes);
+        dial(&mut stage, client, &routes, n, plan.bytes);
     }
     stage.until("all are over", |lp| lp.get(client).inner_over() == count * ROUNDS);
     tcp::unlisten(&mut stage.lp.env, server);
-    let breaks = plan.breaks();
+    routes.close(&mut stage);
+    let losers = stage.losers;
     let (run, ledger) = stage.finish();
-    ledger.balance(breaks, "server", "client");
+    assert!(Files::are_free(), "a file is held by nobody");
+    ledger.balance(breaks, "server", "client", losers);
     for end in &ledger.ended {
-        let fine = matches!(end.why, Close::Finished | Close::Aborted | Close::Reset);
+        let dial = matches!(end.why, Close::Dial(_));
+        let fine = dial || matches!(end.why, Close::Finished | Close::Aborted | Close::Reset);
         assert!(fine || breaks, "{} {}: {}", end.host, end.id, end.why);
     }
     run

@@ -153,6 +153,6 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     stage.until("all are over", |lp| lp.get(client).protocol.inner.app.over == count);
     tcp::unlisten(&mut stage.lp.env, server);
     let (run, ledger) = stage.finish();
-    ledger.balance(plan.breaks(), "server", "client");
+    ledger.balance(plan.breaks(), "server", "client", 0);
     run
 }
