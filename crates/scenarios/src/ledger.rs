@@ -7,6 +7,7 @@
 //! * What does not hold is a panic that says so; the seed that led there is the caller's to tell.
 
 use loopwork::reactor::{Env, Id, Instant};
+use loopwork::sim::{Sim, Unserved, Waiting};
 use loopwork::tcp::{self, CARRY_MAX, Close, Io, Protocol, Refusal};
 use loopwork::{Address, Flow};
 use std::cell::RefCell;
@@ -26,6 +27,11 @@ pub const TURNS_TO_READ: u64 = 1;
 /// Times that one connection may be shown bytes in one turn: sixteen reads of a visit, sixteen
 /// rounds behind it, and a few visits, since the world tells the same more than once at times.
 pub const SHOWS_PER_TURN: u32 = 200;
+/// How long connections may wait at a listener that could not accept: the longest of its rests,
+/// half a second, and some.
+pub const REST: Duration = Duration::from_millis(510);
+/// The driver of sockets that nobody serves: a test's own, outside of its loop.
+pub const STRANGER: u16 = 77;
 
 /// One end of a connection that is over.
 pub struct Ended {
@@ -87,10 +93,28 @@ impl Ledger {
         self.turn += 1;
     }
 
+    /// Whoever was told of something and wants it has asked for it by now, whoever else is busy.
+    /// For the end of a turn.
+    ///
+    /// # Panics
+    /// When that is not so.
+    pub fn nobody_starves(&self, world: &mut Sim) {
+        let (polls, now) = (world.stats().polls, world.time());
+        for Unserved { id, what, polls: told, at } in world.unserved() {
+            let (turns, time) = (polls - told, now.since(at));
+            let fine = match what {
+                _ if id.driver == STRANGER => true,
+                Waiting::Connections => time <= REST,
+                Waiting::Bytes => turns <= TURNS_TO_READ || !self.has_listened(id),
+                _ => turns <= TURNS_TO_READ,
+            };
+            assert!(fine, "{id} starves: told of {what:?} {turns} turns and {time:?} ago");
+        }
+    }
+
     /// Whether this connection has wanted bytes for so long that whatever it was told of before
     /// must have been read.
-    #[must_use]
-    pub fn has_listened(&self, id: Id) -> bool {
+    fn has_listened(&self, id: Id) -> bool {
         self.listening.get(&id).is_some_and(|since| self.turn - since > TURNS_TO_READ)
     }
 

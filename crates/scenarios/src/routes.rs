@@ -3,7 +3,8 @@
 //! Rules of this file:
 //! * A dead address is dead in every world: it refuses, or nothing leads there, or nobody answers.
 
-use crate::stage::{STRANGER, Stage};
+use crate::ledger::STRANGER;
+use crate::stage::Stage;
 use loopwork::reactor::{Fd, ListenOptions, Streams, World};
 use loopwork::sim::{Faults, SplitMix};
 use loopwork::{Address, Id};
@@ -20,6 +21,8 @@ pub(crate) struct Routes {
     pub(crate) ports: [SocketAddr; 2],
     pub(crate) path: PathBuf,
     dead: [SocketAddr; 3],
+    /// Of a server that says nothing.
+    sinks: [Address; 2],
     /// What makes the hole: its listener, and who fills its queue.
     hole: [Fd; 2],
 }
@@ -34,7 +37,12 @@ pub(crate) enum Route {
 
 impl Routes {
     /// With a hole in this world: a listener that nobody accepts at, and whose queue is full.
-    pub(crate) fn new(stage: &mut Stage, ports: [SocketAddr; 2], path: PathBuf) -> Routes {
+    pub(crate) fn new(
+        stage: &mut Stage,
+        ports: [SocketAddr; 2],
+        path: PathBuf,
+        sinks: [Address; 2],
+    ) -> Routes {
         let world = &mut stage.lp.world;
         // Its guest comes in a calm world, so that the queue is full for all that follow.
         let rough = std::mem::replace(world.faults(), Faults::none());
@@ -53,14 +61,15 @@ impl Routes {
         let hung = at.ip().expect("an IP address");
         let (refused, nowhere) = (([127, 0, 0, 1], 1), ([0xff02, 0, 0, 0, 0, 0, 0, 1], 7));
         let dead = [hung, refused.into(), nowhere.into()];
-        Routes { ports, path, dead, hole: [listener, guest] }
+        Routes { ports, path, dead, sinks, hole: [listener, guest] }
     }
 
     /// One by chance.
     pub(crate) fn pick(&self, dice: &mut SplitMix) -> Route {
         let mut below = |n: u64| dice.next_u64() % n;
-        match below(8) {
+        match below(9) {
             0 | 1 => Route::One(Address::Unix(self.path.clone())),
+            8 => Route::One(self.sinks[below(2) as usize].clone()),
             2 | 3 => {
                 let mut to = Vec::new();
                 for _ in 0..1 + below(RACERS) {
@@ -81,6 +90,11 @@ impl Routes {
             Route::One(_) => 1,
             Route::Race(to) => to.iter().filter(|at| self.ports.contains(at)).count(),
         }
+    }
+
+    /// Nothing comes back from there.
+    pub(crate) fn is_sink(&self, route: &Route) -> bool {
+        matches!(route, Route::One(to) if self.sinks.contains(to))
     }
 
     /// Gives back what the hole took.

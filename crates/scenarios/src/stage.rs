@@ -1,10 +1,10 @@
 //! A loop in its simulated world, turned until something has happened, and looked over in the
 //! end.
 
-use crate::ledger::{Book, Ledger, TURNS_TO_READ};
+use crate::ledger::{Book, Ledger};
 use crate::plan::Plan;
 use loopwork::reactor::{Id, Instant, Trace, Tracer};
-use loopwork::sim::{Sim, SplitMix, Stats, TraceHash, Unserved, Waiting};
+use loopwork::sim::{Sim, SplitMix, Stats, TraceHash};
 use loopwork::{Env, Loop};
 use std::any::Any;
 use std::time::Duration;
@@ -13,12 +13,6 @@ use std::time::Duration;
 pub const TURNS: u64 = 400_000;
 /// How late a timer may be: no turn of these takes longer, in virtual time.
 const LATE: Duration = Duration::from_millis(1);
-/// How long connections may wait at a listener that could not accept: the longest of its rests,
-/// and some.
-const REST: Duration = Duration::from_millis(510);
-
-/// The driver of sockets that a scenario holds without a driver: nobody serves them.
-pub(crate) const STRANGER: u16 = 77;
 
 /// How a run went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,24 +70,9 @@ impl Stage {
         self.turns += 1;
         assert!(self.turns < TURNS, "stuck: {TURNS} turns, and no end");
         self.lp.turn(wait).expect("a turn");
-        self.nobody_starves();
-        self.book.borrow_mut().turn_over();
-    }
-
-    /// Whoever was told of something and wants it has asked for it by now, whoever else is busy.
-    fn nobody_starves(&mut self) {
-        let (polls, now) = (self.lp.world.stats().polls, self.lp.world.time());
-        let book = self.book.borrow();
-        for Unserved { id, what, polls: told, at } in self.lp.world.unserved() {
-            let (turns, time) = (polls - told, now.since(at));
-            let fine = match what {
-                Waiting::Connections => time <= REST,
-                Waiting::Bytes => turns <= TURNS_TO_READ || !book.has_listened(id),
-                _ => turns <= TURNS_TO_READ,
-            };
-            let fine = fine || id.driver == STRANGER;
-            assert!(fine, "{id} starves: told of {what:?} {turns} turns and {time:?} ago");
-        }
+        let mut book = self.book.borrow_mut();
+        book.nobody_starves(&mut self.lp.world);
+        book.turn_over();
     }
 
     /// Turns until `done`.

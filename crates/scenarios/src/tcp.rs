@@ -2,10 +2,11 @@
 //! way.
 //!
 //! The server stops when full, leaves bytes and pauses, goes on when woken, wakes others, and
-//! gives up who is silent. Clients come by TCP, by a Unix socket, or to whichever of several
-//! addresses answers first. They send in pieces, or all at once and more than an output holds;
-//! copied, shared, or from a file, which is too short at times; they stall, end early, give up, say
-//! nothing. When one is over the next one comes, so that slots are used again.
+//! gives up who is silent; another one takes everything and says nothing. Clients come by TCP, by
+//! a Unix socket, or to whichever of several addresses answers first. They send in pieces, or all
+//! at once and more than an output holds; copied, shared, or from a file, which is too short at
+//! times; they stall, end early, give up, say nothing. When one is over the next one comes, so
+//! that slots are used again.
 
 use crate::ledger::{self, Book, Watched, wake_later};
 use crate::output::{Files, SHORT, STREAMS, give_back};
@@ -34,6 +35,16 @@ const ROUNDS: u32 = 2;
 struct Echo {
     book: Book,
     last: Id,
+    /// It takes what it is sent, and says nothing.
+    sink: bool,
+}
+
+impl Echo {
+    fn answer(&self, io: &mut Io<'_>, bytes: &[u8]) {
+        if !self.sink {
+            give_back(&self.book, io, bytes);
+        }
+    }
 }
 
 impl Protocol for Echo {
@@ -54,7 +65,7 @@ impl Protocol for Echo {
         match random(io.env, 8) {
             0 => {
                 let some = random(io.env, bytes.len() as u32 + 1) as usize;
-                give_back(&self.book, io, &bytes[..some]);
+                self.answer(io, &bytes[..some]);
                 io.pause();
                 let delay = Duration::from_micros(random(io.env, 5000).into());
                 wake_later(io.env, &self.book, io.id, delay);
@@ -63,7 +74,7 @@ impl Protocol for Echo {
             1 => wake_later(io.env, &self.book, last, Duration::from_millis(2)),
             _ => {}
         }
-        give_back(&self.book, io, bytes);
+        self.answer(io, bytes);
         bytes.len()
     }
 
@@ -100,6 +111,8 @@ struct Job {
     route: Route,
     /// How many of its addresses answer.
     alive: usize,
+    /// Nothing comes back.
+    sink: bool,
     /// It writes in every form that there is.
     mixed: bool,
     size: usize,
@@ -218,12 +231,13 @@ impl Protocol for Client {
             _ => why == Close::Finished || quits,
         };
         assert!(usual || self.breaks, "{why} in a sound world, by {:?}", job.route);
-        let all = job.got == job.sent;
+        let all = job.got == if job.sink { 0 } else { job.sent };
         assert!(why != Close::Finished || all || quits, "an end before {} came back", job.sent);
     }
 }
 
 type Clients = Handle<Host<Watched<Client>>>;
+type Server = Host<Watched<Echo>>;
 
 fn dial(stage: &mut Stage, host: Clients, routes: &Routes, n: u32, bytes: u32) {
     let bits = 1 + stage.dice.next_u64() % u64::from(bytes.max(2).ilog2());
@@ -242,8 +256,9 @@ fn dial(stage: &mut Stage, host: Clients, routes: &Routes, n: u32, bytes: u32) {
         _ => size,
     };
     let route = routes.pick(&mut stage.dice);
-    let (timeout, alive, sent, got) = (PATIENCE, routes.alive(&route), 0, 0);
-    let job = Job { n, way, route: route.clone(), alive, mixed, size, sent, got };
+    let (alive, sink) = (routes.alive(&route), routes.is_sink(&route));
+    let (timeout, sent, got) = (PATIENCE, 0, 0);
+    let job = Job { n, way, route: route.clone(), alive, sink, mixed, size, sent, got };
     let conn = Watched::<Client>::seat(&stage.book, job);
     match route {
         Route::One(to) => {
@@ -257,26 +272,31 @@ fn dial(stage: &mut Stage, host: Clients, routes: &Routes, n: u32, bytes: u32) {
     }
 }
 
-/// A host's ports and its path.
-fn listen(stage: &mut Stage, server: Handle<Host<Watched<Echo>>>) -> Routes {
-    let mut listen = |at: Address| {
-        tcp::listen_at(&mut stage.lp, server, &at, &Default::default()).expect("a free address")
+/// Where the servers are: the one that answers at two ports and a path, the other at one of each.
+fn listen(stage: &mut Stage, sink: Handle<Server>, server: Handle<Server>) -> Routes {
+    let mut listen = |host, at: Address| {
+        tcp::listen_at(&mut stage.lp, host, &at, &Default::default()).expect("a free address")
     };
-    let ports = ["127.0.0.1:0", "[::1]:0"].map(|at| {
+    let mut port = |host, at: &str| {
         let at: SocketAddr = at.parse().expect("an address");
-        listen(at.into()).ip().expect("an IP address")
-    });
+        listen(host, at.into()).ip().expect("an IP address")
+    };
+    let ports = [port(server, "127.0.0.1:0"), port(server, "[::1]:0")];
+    let sinks = [port(sink, "127.0.0.1:0").into(), Address::Unix("/sink".into())];
+    listen(sink, sinks[1].clone());
     let path = PathBuf::from("/echo");
-    listen(Address::Unix(path.clone()));
-    Routes::new(stage, ports, path)
+    listen(server, Address::Unix(path.clone()));
+    Routes::new(stage, ports, path, sinks)
 }
 
 pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     let mut stage = Stage::new(plan, tracer);
     let book = stage.book.clone();
-    let echo = Echo { book: book.clone(), last: Id::NOBODY };
-    let server = ledger::add(&mut stage.lp, "server", &book, echo);
-    let routes = listen(&mut stage, server);
+    let [sink, server] = [true, false].map(|sink| {
+        let echo = Echo { book: book.clone(), last: Id::NOBODY, sink };
+        ledger::add(&mut stage.lp, "server", &book, echo)
+    });
+    let routes = listen(&mut stage, sink, server);
     let (files, breaks) = (Files::get(), plan.breaks());
     let client = Client { book: book.clone(), files, breaks, over: 0 };
     let client = ledger::add(&mut stage.lp, "client", &book, client);
@@ -288,6 +308,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     }
     stage.until("all are over", |lp| lp.get(client).inner_over() == count * ROUNDS);
     tcp::unlisten(&mut stage.lp.env, server);
+    tcp::unlisten(&mut stage.lp.env, sink);
     routes.close(&mut stage);
     let losers = stage.losers;
     let (run, ledger) = stage.finish();
