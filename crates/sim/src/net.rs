@@ -166,6 +166,11 @@ impl Net {
         self.sockets.get_mut(key.slot as usize).filter(|e| e.birth == key.birth)
     }
 
+    /// How many sockets there are.
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
     pub(crate) fn peek(&self, key: Key) -> Option<&Entry> {
         self.sockets.get(key.slot as usize).filter(|e| e.birth == key.birth)
     }

@@ -26,7 +26,7 @@ const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EPROTO: i32 = 71;
 const ENOBUFS: i32 = 105;
-/// Of these `EPROTO` takes the connection along.
+/// Of these the last takes the connection along.
 const ACCEPT_ERRORS: [i32; 5] = [ENFILE, ENOBUFS, ENOMEM, EINTR, EPROTO];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -169,15 +169,16 @@ impl Net {
 
     fn accept(&mut self, listener: Fd, id: Id) -> io::Result<(Fd, Address)> {
         let key = self.key(listener)?;
-        let Some(Socket::Listener(Listener { queue, .. })) = self.socket(key) else {
+        let Some(Socket::Listener(Listener { queue, at, .. })) = self.socket(key) else {
             return Err(wrong_kind());
         };
         if queue.is_empty() {
             return Err(ErrorKind::WouldBlock.into());
         }
+        let unix = matches!(at, Address::Unix(_));
         let rate = self.faults.no_descriptor;
         self.descriptor(rate).inspect_err(|_| self.stats.accept_errors += 1)?;
-        let failure = self.accept_failure();
+        let failure = self.accept_failure(unix);
         if let Some(code) = failure.filter(|code| *code != EPROTO) {
             return Err(io::Error::from_raw_os_error(code));
         }
@@ -189,7 +190,7 @@ impl Net {
             self.abandon(server);
             return Err(io::Error::from_raw_os_error(code));
         }
-        if self.dice.chance(Choice::Abort, self.faults.abort) {
+        if !unix && self.dice.chance(Choice::Abort, self.faults.abort) {
             self.stats.accept_errors += 1;
             self.abandon(server);
             return Err(ErrorKind::ConnectionAborted.into());
@@ -202,12 +203,14 @@ impl Net {
     }
 
     /// What else an accept says than that there is no descriptor, or that the connection has died.
-    fn accept_failure(&mut self) -> Option<i32> {
+    /// (Of a Unix socket no network can take a connection away.)
+    fn accept_failure(&mut self, unix: bool) -> Option<i32> {
         if !self.dice.chance(Choice::Accept, self.faults.accept_error) {
             return None;
         }
         self.stats.accept_errors += 1;
-        let which = self.dice.pick(Choice::Accept, ACCEPT_ERRORS.len() as u64);
+        let count = ACCEPT_ERRORS.len() - usize::from(unix);
+        let which = self.dice.pick(Choice::Accept, count as u64);
         Some(ACCEPT_ERRORS[which as usize])
     }
 

@@ -9,6 +9,9 @@ use crate::Sim;
 use crate::net::{Key, Net, Socket};
 use loopwork_reactor::{Id, Instant};
 
+/// A shorter list is not worth tidying.
+const LIST_MIN: usize = 64;
+
 /// What somebody was told of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -56,8 +59,18 @@ impl Net {
         if there && entry.owed.since.is_none() {
             entry.owed.since = Some((polls, now));
             if !std::mem::replace(&mut entry.owed.listed, true) {
-                self.unserved.push(key);
+                self.list(key);
             }
+        }
+    }
+
+    /// Closed sockets go when they are half of the list, whether or not anybody looks at it.
+    fn list(&mut self, key: Key) {
+        self.unserved.push(key);
+        if self.unserved.len() > 2 * self.sockets() + LIST_MIN {
+            let mut keys = std::mem::take(&mut self.unserved);
+            keys.retain(|key| self.peek(*key).is_some());
+            self.unserved = keys;
         }
     }
 
