@@ -18,6 +18,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest datagram: what 16 bits of length leave behind the headers of IPv4 and UDP.
@@ -554,5 +555,17 @@ impl Datagrams for Sim {
     fn set_datagram(&mut self, fd: Fd, option: DatagramOption) -> io::Result<()> {
         let answer = self.net.key(fd).and_then(|key| self.net.set_datagram(key, option));
         self.net.answer(call::SET, fd.0.into(), answer, |()| 0)
+    }
+
+    fn bind_unix(&mut self, at: &Path, id: Id) -> io::Result<Fd> {
+        self.post_bind(at, id)
+    }
+
+    fn recv_unix(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<(usize, PathBuf)> {
+        self.post_recv(fd, into)
+    }
+
+    fn send_unix(&mut self, fd: Fd, to: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.post_send(fd, to, bytes)
     }
 }

@@ -12,6 +12,7 @@ use crate::dice::{Choice, Dice};
 use crate::faults::{Faults, Rate, Stats};
 use crate::hash::Fold;
 use crate::ports::Ports;
+use crate::post::Post;
 use crate::segment::Segment;
 use crate::stream::{Listener, Stream};
 use crate::unserved::Owed;
@@ -42,6 +43,7 @@ pub(crate) enum Socket {
     Listener(Listener),
     Stream(Stream),
     Udp(Udp),
+    Post(Post),
 }
 
 pub(crate) struct Entry {
@@ -219,6 +221,7 @@ impl Net {
             Some(Socket::Stream(stream)) => self.close_stream(key, stream, reset),
             Some(Socket::Listener(listener)) => self.close_listener(key, listener),
             Some(Socket::Udp(udp)) => self.ports.drop_datagram(udp.local, key),
+            Some(Socket::Post(post)) => self.ports.drop_path(&post.path),
             None => {}
         }
     }
@@ -383,6 +386,7 @@ impl Net {
             Socket::Listener(listener) => (!listener.queue.is_empty(), false, false, false),
             Socket::Stream(stream) => stream.state(room),
             Socket::Udp(udp) => (udp.readable(), true, false, udp.failed()),
+            Socket::Post(post) => (!post.inbox.is_empty(), true, false, false),
         };
         let any = readable || writable;
         (any && id != Id::NOBODY).then_some(Ready { id, readable, writable, closed, gone })

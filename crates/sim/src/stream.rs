@@ -25,6 +25,7 @@ const EINTR: i32 = 4;
 const ENOMEM: i32 = 12;
 const ENFILE: i32 = 23;
 const EPROTO: i32 = 71;
+const EPROTOTYPE: i32 = 91;
 const ENOBUFS: i32 = 105;
 /// Of these the last takes the connection along.
 const ACCEPT_ERRORS: [i32; 5] = [ENFILE, ENOBUFS, ENOMEM, EINTR, EPROTO];
@@ -252,6 +253,9 @@ impl Net {
     /// A Unix connection stands at once, or not at all.
     fn connect_unix(&mut self, path: &Path, id: Id) -> io::Result<Fd> {
         let listener = self.ports.path(path).ok_or(ErrorKind::NotFound)?;
+        if !matches!(self.socket(listener), Some(Socket::Listener(_))) {
+            return Err(io::Error::from_raw_os_error(EPROTOTYPE));
+        }
         let window = self.dice.size(Choice::Window, &self.faults.window);
         let (local, remote) = (Address::Unix(PathBuf::new()), Address::Unix(path.to_path_buf()));
         let key = self.insert(id, Socket::Stream(Stream::new(local, remote, window)));

@@ -55,6 +55,7 @@ impl Net {
             Socket::Listener(listener) => !listener.queue.is_empty(),
             Socket::Stream(stream) => !stream.read_up && stream.state(false).0,
             Socket::Udp(udp) => udp.readable(),
+            Socket::Post(post) => !post.inbox.is_empty(),
         };
         if there && entry.owed.since.is_none() {
             entry.owed.since = Some((polls, now));
@@ -101,7 +102,7 @@ impl Sim {
             let what = match entry.socket {
                 Socket::Listener(_) => Waiting::Connections,
                 Socket::Stream(_) => Waiting::Bytes,
-                Socket::Udp(_) => Waiting::Datagrams,
+                Socket::Udp(_) | Socket::Post(_) => Waiting::Datagrams,
             };
             Some(Unserved { id: entry.id, what, polls, at: Instant(at) })
         };

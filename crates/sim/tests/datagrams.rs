@@ -2,10 +2,14 @@
 
 mod support;
 
-use loopwork_reactor::{BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id, World};
-use loopwork_sim::{DATAGRAM_MAX, Faults, Sim, Waiting, percent};
+use loopwork_reactor::{
+    Address, BATCH, BindOptions, Datagram, DatagramOption, Datagrams, Fd, Id, ListenOptions,
+    Streams, World,
+};
+use loopwork_sim::{DATAGRAM_MAX, Faults, Sim, UNIX_DATAGRAM_MAX, UNIX_QUEUE, Waiting, percent};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use support::*;
 
 const ROOM: usize = 2048;
@@ -357,4 +361,46 @@ fn ipv6_for_all_takes_ipv4_mapped() {
     send(&mut sim, b, peer, b"y").unwrap();
     settle(&mut sim);
     assert_eq!(receive(&mut sim, a, ROOM), [(at(to.port()), b"y".to_vec(), false)]);
+}
+
+#[test]
+fn unix_datagrams_go_from_hand_to_hand_until_a_queue_is_full() {
+    let mut sim = calm();
+    let [here, there] = ["/here", "/there"].map(Path::new);
+    let a = sim.bind_unix(here, id(1)).unwrap();
+    let b = sim.bind_unix(there, id(2)).unwrap();
+    let nameless = sim.bind_unix(Path::new(""), id(3)).unwrap();
+    assert_eq!(kind(sim.bind_unix(here, id(4))), ErrorKind::AddrInUse);
+    settle(&mut sim);
+    assert_eq!(kind(sim.send_unix(a, Path::new("/nobody"), b"x")), ErrorKind::NotFound);
+    let mut room = vec![0; UNIX_DATAGRAM_MAX + 1];
+    let long = sim.send_unix(a, there, &room).unwrap_err();
+    assert_eq!(long.raw_os_error(), Some(90));
+    sim.send_unix(a, there, b"one").unwrap();
+    sim.send_unix(nameless, there, b"").unwrap();
+    sim.send_unix(a, there, &room[1..]).unwrap();
+    assert!(told(&settle(&mut sim), id(2)).unwrap().readable);
+    assert_eq!(sim.unserved().next().unwrap().what, Waiting::Datagrams);
+    assert_eq!(sim.recv_unix(b, &mut room).unwrap(), (3, here.to_path_buf()));
+    assert_eq!(room[..3], *b"one");
+    assert_eq!(sim.recv_unix(b, &mut room).unwrap(), (0, PathBuf::new()), "no end");
+    assert_eq!(sim.recv_unix(b, &mut room[..9]).unwrap().0, 9, "what is longer is cut");
+    assert_eq!(sim.unserved().count(), 0);
+    assert_eq!(kind(sim.recv_unix(b, &mut room)), ErrorKind::WouldBlock);
+    for _ in 0..UNIX_QUEUE {
+        sim.send_unix(a, there, b"x").unwrap();
+    }
+    assert_eq!(kind(sim.send_unix(a, there, b"x")), ErrorKind::WouldBlock);
+    sim.recv_unix(b, &mut room).unwrap();
+    sim.send_unix(a, there, b"x").unwrap();
+    // A path is for one of them, streams or datagrams, and free again when it is closed.
+    let stream = Address::Unix(there.to_path_buf());
+    let listens = sim.listen(&stream, &ListenOptions::default(), id(5));
+    assert_eq!(kind(listens), ErrorKind::AddrInUse);
+    assert_eq!(sim.connect(&stream, None, id(6)).unwrap_err().raw_os_error(), Some(91));
+    [a, b, nameless].into_iter().for_each(|fd| sim.close(fd));
+    sim.listen(&stream, &ListenOptions::default(), id(5)).unwrap();
+    let a = sim.bind_unix(here, id(7)).unwrap();
+    assert_eq!(sim.send_unix(a, there, b"x").unwrap_err().raw_os_error(), Some(91));
+    assert_eq!((sim.open(), sim.stats().strays), (2, 0));
 }
