@@ -161,7 +161,7 @@ fn a_queue_has_an_end_and_a_flood_takes_turns() {
 }
 
 #[test]
-fn a_path_in_use_is_an_error_and_the_simulated_world_has_none() {
+fn a_path_in_use_is_an_error_in_the_simulated_world_too() {
     let mut lp = new_loop();
     let here = path("twice");
     let _h = unix::bind(&mut lp, &here, Notes::default()).unwrap();
@@ -170,6 +170,8 @@ fn a_path_in_use_is_an_error_and_the_simulated_world_has_none() {
     drop(lp);
     assert!(!here.exists(), "unlinked however the loop ended");
     let mut simulated = Loop::new(Sim::new(1));
-    let none = unix::bind(&mut simulated, &here, Notes::default()).map(drop).unwrap_err();
-    assert_eq!(none.kind(), ErrorKind::Unsupported);
+    let _h = unix::bind(&mut simulated, &here, Notes::default()).unwrap();
+    let again = unix::bind(&mut simulated, &here, Notes::default()).map(drop).unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::AddrInUse);
+    assert!(!here.exists(), "a path of another world");
 }
