@@ -21,6 +21,7 @@ mod shrink;
 mod stage;
 mod tcp;
 mod udp;
+mod unix;
 mod ws;
 
 pub use plan::{PRESETS, Plan, Scenario, faults, parse_faults, preset_of};

@@ -4,6 +4,7 @@
 
 use crate::plan::Plan;
 use crate::stage::{Run, Stage, piece};
+use crate::unix::Office;
 use loopwork::reactor::Tracer;
 use loopwork::sim::SplitMix;
 use loopwork::udp::{self, Io, Protocol};
@@ -19,6 +20,8 @@ const QUESTIONS: u32 = 12;
 const AHEAD: u32 = 4;
 /// Longer than the way there and back without a fault.
 const RETRY: Duration = Duration::from_millis(20);
+/// Clients by Unix datagrams, at most.
+const OFFICE: u32 = 2;
 /// Tries of all questions together, before a run has failed.
 const TRIES: u32 = 10_000;
 /// A number in front of a datagram's bytes. A question has room for two, so that its answer is
@@ -174,6 +177,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
         let client = Client::new(at, n * QUESTIONS, plan.bytes, &mut stage.dice);
         udp::bind(&mut stage.lp, here, client).expect("a port").0
     }));
+    let office = Office::new(&mut stage, plan.connections.min(OFFICE));
     for client in &clients {
         stage.until("all is answered", |lp| lp.get(*client).id().is_none());
     }
@@ -181,6 +185,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     while !stage.lp.world.idle() {
         stage.turn();
     }
+    office.close(&mut stage);
     let waiting = udp::with(&mut stage.lp, server, |_, io| io.queued_datagrams());
     assert_eq!(waiting, Some(0), "at rest nothing waits");
     udp::close(&mut stage.lp, server);
