@@ -131,7 +131,7 @@ fn both_families_tell_on_a_socket_of_both() {
     let any = "[::]:0".parse().unwrap();
     let bound = udp::bind_with(&mut lp, any, &asked, Options::default(), Clerk::default());
     let Ok((h, at)) = bound else {
-        return println!("skipped, no IPv6 here: {:?}", bound.err());
+        return common::skipped(format_args!("no IPv6 here: {:?}", bound.err()));
     };
     udp::set(&mut lp, h, DatagramOption::Class(0x20)).unwrap();
     let six = UdpSocket::bind("[::1]:0").unwrap();

@@ -6,8 +6,8 @@
 mod common;
 
 use common::{Notes, how, local, notes, peer, until};
-use loopwork_reactor::{BATCH, Env, Loop, Os};
-use loopwork_udp::{self as udp, DatagramOption, Options, Sent};
+use loopwork_reactor::{BATCH, Env, Handle, Loop, Os};
+use loopwork_udp::{self as udp, DatagramOption, Host, Options, Sent};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn inside(tool: &[&str], test: &str) -> bool {
     }
     let mut probe = Command::new(tool[0]);
     if !probe.args(&tool[1..]).arg("true").output().is_ok_and(|out| out.status.success()) {
-        println!("skipped, this does not work here: {}", tool.join(" "));
+        common::skipped(format_args!("this does not work here: {}", tool.join(" ")));
         return false;
     }
     let me = std::env::current_exe().expect("this program");
@@ -34,8 +34,8 @@ fn inside(tool: &[&str], test: &str) -> bool {
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let errors = String::from_utf8_lossy(&out.stderr).into_owned();
     assert!(out.status.success() && text.contains("1 passed"), "{text}\n{errors}");
-    if text.contains("skipped") {
-        println!("{text}");
+    if let Some((_, why)) = errors.split_once("skipped, ") {
+        common::skipped(format_args!("{}", why.lines().next().unwrap_or_default()));
     }
     false
 }
@@ -95,7 +95,9 @@ fn a_card_that_cannot_cut_segments_costs_a_call_and_no_datagram() {
     }
     let errors = &notes(&mut lp, h).errors;
     if errors.len() == 1 && errors[0].0 == Some(to) {
-        return println!("skipped, this kernel has no UDP_SEGMENT, so it was the datagram's own");
+        return common::skipped(format_args!(
+            "this kernel has no UDP_SEGMENT, so it was the datagram's own"
+        ));
     }
     assert!(errors.is_empty(), "{errors:?}");
     other.set_nonblocking(true).unwrap();
@@ -132,23 +134,31 @@ fn ip(words: &str) -> bool {
     ran.is_ok_and(|out| out.status.success())
 }
 
-#[test]
-fn a_path_too_narrow_for_segments_gets_each_datagram_by_itself() {
-    let test = "a_path_too_narrow_for_segments_gets_each_datagram_by_itself";
+/// In a network of its own: a socket, and an address at the other end of a cable, where nobody
+/// answers. `None` outside of that network, and where none can be made.
+fn beside_a_cable(test: &str) -> Option<(Loop<Os>, Handle<Host<Notes>>, SocketAddr)> {
     if !inside(&["unshare", "--net"], test) {
-        return;
+        return None;
     }
-    let up = ip("link add v0 type veth peer name v1")
+    let up = ip("link set lo up")
+        && ip("link add v0 type veth peer name v1")
         && ip("addr add 10.9.9.1/24 dev v0")
         && ip("link set v0 up")
         && ip("link set v1 up");
     if !up {
-        return println!("skipped, no interface can be made here");
+        common::skipped(format_args!("no interface can be made here"));
+        return None;
     }
     let mut lp = new_loop();
     let any = SocketAddr::from(([0, 0, 0, 0], 0));
     let (h, _) = udp::bind(&mut lp, any, Notes::default()).unwrap();
-    let to = SocketAddr::from(([10, 9, 9, 2], 9));
+    Some((lp, h, SocketAddr::from(([10, 9, 9, 2], 9))))
+}
+
+#[test]
+fn a_path_too_narrow_for_segments_gets_each_datagram_by_itself() {
+    let test = "a_path_too_narrow_for_segments_gets_each_datagram_by_itself";
+    let Some((mut lp, h, to)) = beside_a_cable(test) else { return };
     // Longer than a packet of this path may be: alone, IP itself cuts them into fragments.
     for size in [3000, 1400, 3000] {
         udp::with(&mut lp, h, |_, io| {
@@ -164,21 +174,7 @@ fn a_path_too_narrow_for_segments_gets_each_datagram_by_itself() {
 #[test]
 fn hostile_31_an_interface_goes_down_and_comes_back() {
     let test = "hostile_31_an_interface_goes_down_and_comes_back";
-    if !inside(&["unshare", "--net"], test) {
-        return;
-    }
-    let up = ip("link set lo up")
-        && ip("link add v0 type veth peer name v1")
-        && ip("addr add 10.9.9.1/24 dev v0")
-        && ip("link set v0 up")
-        && ip("link set v1 up");
-    if !up {
-        return println!("skipped, no interface can be made here");
-    }
-    let mut lp = new_loop();
-    let any = SocketAddr::from(([0, 0, 0, 0], 0));
-    let (h, _) = udp::bind(&mut lp, any, Notes::default()).unwrap();
-    let to = SocketAddr::from(([10, 9, 9, 2], 9));
+    let Some((mut lp, h, to)) = beside_a_cable(test) else { return };
     let (group, on) = (IpAddr::from([239, 9, 9, 9]), IpAddr::from(Ipv4Addr::new(10, 9, 9, 1)));
     udp::set(&mut lp, h, DatagramOption::Join(group, on)).unwrap();
     let send = |lp: &mut Loop<Os>| {

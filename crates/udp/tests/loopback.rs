@@ -51,7 +51,7 @@ fn echoes_over_ipv6() {
     let mut lp = new_loop();
     let bound = udp::bind(&mut lp, "[::1]:0".parse().unwrap(), echo());
     let Ok((h, at)) = bound else {
-        return println!("skipped, no IPv6 here: {:?}", bound.err());
+        return common::skipped(format_args!("no IPv6 here: {:?}", bound.err()));
     };
     let other = UdpSocket::bind("[::1]:0").unwrap();
     other.set_read_timeout(Some(common::PATIENCE)).unwrap();
@@ -266,7 +266,7 @@ fn multicast_on_loopback_comes_back() {
     if let Err(e) = udp::set(&mut lp, h, DatagramOption::Join(group, on)) {
         // ENODEV: the machine has no interface that can.
         assert_eq!(e.raw_os_error(), Some(19), "{e}");
-        return println!("skipped, no device for multicast: {e}");
+        return common::skipped(format_args!("no device for multicast: {e}"));
     }
     udp::with(&mut lp, h, |_, io| {
         io.set(DatagramOption::MulticastLoop(true));
@@ -277,7 +277,7 @@ fn multicast_on_loopback_comes_back() {
     if let Err(e) = other.send_to(b"all", to) {
         // ENETUNREACH: no route for the group.
         assert_eq!(e.raw_os_error(), Some(101), "{e}");
-        return println!("skipped, no route for multicast: {e}");
+        return common::skipped(format_args!("no route for multicast: {e}"));
     }
     until(&mut lp, |lp| !notes(lp, h).got.is_empty());
     assert_eq!(notes(&mut lp, h).got[0].1, b"all");

@@ -30,7 +30,7 @@ fn a_group_of_one_source_hears_that_source_alone() {
     if let Err(e) = udp::set(&mut lp, h, join) {
         // ENODEV: the machine has no interface that can.
         assert_eq!(e.raw_os_error(), Some(19), "{e}");
-        return println!("skipped, no device for multicast: {e}");
+        return common::skipped(format_args!("no device for multicast: {e}"));
     }
     for (ip, bytes) in [([127, 0, 0, 6], b"no"), ([127, 0, 0, 5], b"us")] {
         let (from, _) = open(&mut lp, &format!("{}:0", Ipv4Addr::from(ip)));
@@ -58,14 +58,14 @@ fn a_group_of_one_source_of_ipv6() {
     let mut lp = new_loop();
     let bound = udp::bind(&mut lp, "[::]:0".parse().unwrap(), Notes::default());
     let Ok((h, at)) = bound else {
-        return println!("skipped, no IPv6 here: {:?}", bound.err());
+        return common::skipped(format_args!("no IPv6 here: {:?}", bound.err()));
     };
     // The interface's index, as the kernel numbers it; loopback is the first.
     let on: IpAddr = "::1".parse().unwrap();
     let group: IpAddr = "ff31::4d:1".parse().unwrap();
     let source = IpAddr::from(Ipv6Addr::LOCALHOST);
     if let Err(e) = udp::set(&mut lp, h, DatagramOption::JoinSource { source, group, on }) {
-        return println!("skipped, no such group here: {e}");
+        return common::skipped(format_args!("no such group here: {e}"));
     }
     let (from, _) = open(&mut lp, "[::1]:0");
     udp::with(&mut lp, from, |_, io| {
@@ -76,7 +76,7 @@ fn a_group_of_one_source_of_ipv6() {
     if let Some((_, e)) = notes(&mut lp, from).errors.pop() {
         // ENETUNREACH: no route for the group.
         assert_eq!(e.raw_os_error(), Some(101), "{e}");
-        return println!("skipped, no route for multicast: {e}");
+        return common::skipped(format_args!("no route for multicast: {e}"));
     }
     until(&mut lp, |lp| !notes(lp, h).got.is_empty());
     assert_eq!(notes(&mut lp, h).got[0].1, b"six");

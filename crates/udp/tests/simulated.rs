@@ -65,8 +65,18 @@ impl Protocol for Client {
     }
 }
 
+/// A network that loses three datagrams in ten, and doubles and overtakes others.
+fn lossy() -> Faults {
+    Faults { loss: percent(30), ..Faults::rough() }
+}
+
 /// Runs one seed; its hash is everything that the world and the loop did.
 fn run(seed: u64, faults: Faults) -> u64 {
+    ping(seed, faults).0
+}
+
+/// [`run`], and how many datagrams were lost, doubled and held back.
+fn ping(seed: u64, faults: Faults) -> (u64, [u64; 3]) {
     let mut lp = Loop::new(Sim::with_faults(seed, faults));
     lp.trace(Some(Box::new(TraceHash::new())));
     let (server, to) = udp::bind(&mut lp, local(), Server::default()).unwrap();
@@ -85,18 +95,32 @@ fn run(seed: u64, faults: Faults) -> u64 {
     assert!(lp.get(server).protocol.closed);
     assert_eq!((lp.world.open(), lp.env.calls.timers.len()), (0, 0));
     let trace = TraceHash::take(&mut lp).expect("it was set");
-    lp.world.hash() ^ trace.value().rotate_left(1)
+    let stats = lp.world.stats();
+    let met = [stats.lost, stats.duplicated, stats.reordered];
+    (lp.world.hash() ^ trace.value().rotate_left(1), met)
 }
 
 #[test]
-fn every_ping_is_answered_under_loss() {
-    let replay = loopwork_sim::cargo_test("loopwork-udp", "every_ping_is_answered_under_loss");
+fn hostile_30_every_ping_is_answered_under_loss_doubles_and_detours() {
+    const TEST: &str = "hostile_30_every_ping_is_answered_under_loss_doubles_and_detours";
+    let replay = loopwork_sim::cargo_test("loopwork-udp", TEST);
     check(300, replay, |seed| {
-        let faults = || Faults { loss: percent(30), ..Faults::rough() };
-        let first = run(seed, faults());
-        assert_eq!(first, run(seed, faults()), "the same seed gives the same run");
+        let first = run(seed, lossy());
+        assert_eq!(first, run(seed, lossy()), "the same seed gives the same run");
         first
     });
+}
+
+/// What the pings above outlive does befall them.
+#[test]
+fn hostile_30_pings_meet_loss_doubles_and_detours() {
+    let mut met = [0; 3];
+    for seed in 0..30 {
+        let (_, of) = ping(seed, lossy());
+        met.iter_mut().zip(of).for_each(|(all, of)| *all += of);
+    }
+    let [lost, doubled, late] = met;
+    assert!(lost > 100 && doubled > 5 && late > 20, "{met:?}");
 }
 
 #[test]

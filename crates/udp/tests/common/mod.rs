@@ -8,9 +8,17 @@ use loopwork_reactor::{
 };
 use loopwork_udp::{Host, Io, Protocol};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
+
+/// Says that this test, or its rest, is left out, and why: to the terminal itself, since what a
+/// test prints is shown only when it fails.
+pub fn skipped(why: std::fmt::Arguments<'_>) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(io::stderr(), "{test}: skipped, {why}");
+}
 
 /// No test waits longer for anything.
 pub const PATIENCE: Duration = Duration::from_secs(10);
