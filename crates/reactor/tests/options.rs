@@ -6,7 +6,7 @@ use loopwork_reactor::{
 };
 use socket2::Socket;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -26,9 +26,20 @@ fn local(at: &str) -> Address {
     Address::Ip(at.parse().expect("an address"))
 }
 
+/// Says that this test is left out, and why: to the terminal itself, since what a test prints is
+/// shown only when it fails.
+fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "{}: skipped, {why}", thread.name().unwrap_or("a test"));
+}
+
 /// Not every machine has it.
 fn has_ipv6() -> bool {
-    std::net::TcpListener::bind("[::1]:0").is_ok()
+    let able = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if !able {
+        skipped("no IPv6 here");
+    }
+    able
 }
 
 /// Until something of this id is ready.
@@ -198,7 +209,7 @@ fn a_connection_may_be_bound_to_a_device() {
     let mut os = Os::new().unwrap();
     let able = os.listen(&local("127.0.0.1:0"), &listening, id(9));
     if able.is_err_and(|e| e.kind() == ErrorKind::PermissionDenied) {
-        return eprintln!("a privilege before Linux 5.7: not tried");
+        return skipped("a device takes a privilege before Linux 5.7");
     }
     let p = pair(&local("127.0.0.1:0"), &listening, &dialing);
     assert_eq!(p.see(p.listener).device().unwrap().as_deref(), Some(&b"lo"[..]));

@@ -1,11 +1,12 @@
 //! Hostile situations that need a simulated world: events of a connection that is over and whose
-//! slot has a new owner, a clock that jumps, a peer that drips.
+//! slot has a new owner, a clock that jumps, a peer that drips, a crowd that dies.
 
 mod support;
 
-use loopwork_reactor::{Address, Env, Handle, Id, Instant};
+use loopwork_reactor::{Address, Env, Handle, Id, Instant, Trace, Tracer};
 use loopwork_sim::{Faults, Sim, percent};
-use loopwork_tcp::{Close, Dial, Host, Io, Protocol, add};
+use loopwork_tcp::{Close, Dial, Host, Io, Protocol, add, shutdown};
+use std::any::Any;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
@@ -170,4 +171,52 @@ fn hostile_19_a_drip_does_not_move_the_deadline() {
     let got = play.seats[0].got.len();
     assert!((9..=11).contains(&got), "{got} bytes in ten seconds");
     finish(&mut lp, host);
+}
+
+/// Notes what happens to connections, by kind.
+#[derive(Default)]
+struct Steps(usize);
+
+impl Tracer for Steps {
+    fn note(&mut self, _: Instant, _: Id, what: Trace) {
+        // A turn is nobody's, and how many there are is the network's.
+        self.0 += usize::from(!matches!(what, Trace::Turn(_)));
+    }
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// What a crowd of that size costs from its death on, in steps.
+fn death_of(crowd: usize) -> usize {
+    let (mut lp, host) = play(Sim::with_faults(80, Faults::none()), echo);
+    let at = open(&mut lp, host);
+    let dialer = more(&mut lp, echo);
+    (0..crowd).for_each(|_| dial_to(&mut lp, dialer, at, PATIENCE));
+    turn_until(&mut lp, |lp| {
+        lp.get(host).len() == crowd && lp.get(dialer).protocol.log.len() == crowd
+    });
+    lp.trace(Some(Box::new(Steps::default())));
+    let ids: Vec<_> = lp.get(dialer).ids().collect();
+    shutdown(&mut lp.env, dialer);
+    until_closed(&mut lp, host, crowd);
+    until_closed(&mut lp, dialer, crowd);
+    assert_eq!(lp.get(host).protocol.closed.len(), crowd);
+    assert!(ids.iter().all(|id| lp.get(dialer).conn(*id).is_none()));
+    let steps = lp.trace(None).expect("it was set").into_any().downcast::<Steps>();
+    // Those who come next take the slots of the dead.
+    dial_to(&mut lp, dialer, at, PATIENCE);
+    turn_until(&mut lp, |lp| lp.get(dialer).len() == 1 && lp.get(host).len() == 1);
+    assert!(lp.get(dialer).ids().all(|id| (id.slot as usize) < 2 * crowd));
+    shutdown(&mut lp.env, dialer);
+    until_closed(&mut lp, dialer, crowd + 1);
+    finish(&mut lp, host);
+    finish(&mut lp, dialer);
+    steps.expect("a tracer of this type").0
+}
+
+#[test]
+fn hostile_80_a_crowd_that_dies_at_once_costs_each_as_much_as_in_a_small_one() {
+    let (few, many) = (death_of(300), death_of(3000));
+    assert!(few >= 2 * 300 && many <= 11 * few, "{few} steps of 300, {many} of 3000");
 }

@@ -5,11 +5,18 @@
 
 use loopwork_reactor::{Address, Env, Fd, Handle, Id, Loop, Os, Ready, Streams, World};
 use loopwork_tcp::{Close, Host, Io, Protocol, Refusal, add, listen_at, unlisten};
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says that this test is left out, and why: to the terminal itself, since what a test prints is
+/// shown only when it fails.
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(io::stderr(), "{}: skipped, {why}", thread.name().unwrap_or("a test"));
+}
 
 /// A callback.
 pub(crate) enum On<'a> {
