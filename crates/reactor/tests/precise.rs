@@ -1,10 +1,24 @@
 //! How exact waits are in the real world: never early, not rounded to milliseconds, and no turn
-//! in vain. The bounds hold on a busy machine too: what counts is the best of many.
+//! in vain. The bounds hold on a busy machine too: what counts is the best of as many as it takes.
 
 use loopwork_reactor::{Instant, Loop, Os, World};
 use std::time::Duration;
 
 const MICRO: Duration = Duration::from_micros(1);
+
+/// How long a wait that is exact enough is looked for. One that is rounded to milliseconds, or
+/// made longer in any other way, is so each time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The best of 30 measurements; or of more, until one is below the bound, or patience ends.
+fn best_of(bound: Duration, mut measure: impl FnMut() -> Duration) -> Duration {
+    let begun = std::time::Instant::now();
+    let mut best = (0..30).map(|_| measure()).min().expect("there are some");
+    while best >= bound && begun.elapsed() < PATIENCE {
+        best = best.min(measure());
+    }
+    best
+}
 
 fn os() -> Loop<Os> {
     Loop::new(Os::new().expect("a poll"))
@@ -30,12 +44,11 @@ fn wait_once(lp: &mut Loop<Os>, wait: Duration) -> (Duration, u32) {
 fn waits_are_exact_and_never_early() {
     let mut lp = os();
     for micros in [1, 50, 300, 1_000, 1_300, 3_900, 4_100, 9_500] {
-        let mut best = Duration::MAX;
-        for _ in 0..30 {
+        let best = best_of(200 * MICRO, || {
             let (late, turns) = wait_once(&mut lp, micros * MICRO);
             assert!(turns <= 2, "{turns} turns for {micros} µs");
-            best = best.min(late);
-        }
+            late
+        });
         assert!(best < 200 * MICRO, "{micros} µs: at best {best:?} late");
     }
 }
@@ -43,14 +56,13 @@ fn waits_are_exact_and_never_early() {
 #[test]
 fn a_callers_limit_is_as_exact_and_gives_one_turn() {
     let mut lp = os();
-    let mut best = Duration::MAX;
-    for _ in 0..30 {
+    let best = best_of(500 * MICRO, || {
         let begun = lp.world.now();
         lp.turn(Some(300 * MICRO)).unwrap();
         let took = lp.env.now.since(begun);
         assert!(took >= 300 * MICRO, "{took:?}");
-        best = best.min(took);
-    }
+        took
+    });
     assert!(best < 500 * MICRO, "{best:?}");
 }
 

@@ -2,10 +2,11 @@
 //! bounded.
 
 use loopwork_reactor::blocking::{Failed, Full, JOBS, THREADS};
-use loopwork_reactor::{Env, Loop, Mail, Os, Workers};
+use loopwork_reactor::{Cx, Driver, Env, Loop, Mail, Os, Ready, Workers};
+use std::any::Any;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -159,6 +160,36 @@ fn workers_run_until_they_are_stopped() {
     assert!(numbers[0].1 != numbers[1].1 && numbers[1].1 != numbers[2].1);
     assert_eq!(workers.mailboxes().len(), 3);
     workers.mailboxes()[0].send(Mail::Stop);
+    workers.stop();
+    workers.join().unwrap();
+}
+
+/// Says which loop it is when it is asked.
+struct Teller(usize, Sender<usize>);
+
+impl Driver<Os> for Teller {
+    fn on_ready(&mut self, _: &mut Cx<'_, Os>, _: Ready) {}
+    fn on_post(&mut self, _: &mut Cx<'_, Os>, _: Box<dyn Any>) {
+        self.1.send(self.0).expect("the test listens");
+    }
+}
+
+#[test]
+fn a_workers_mailbox_is_that_of_its_number() {
+    let (tell, told) = channel();
+    let tell = Mutex::new(tell);
+    let workers = Workers::start(6, move |number, lp| {
+        // The last are ready first.
+        thread::sleep(Duration::from_millis(5) * (6 - number as u32));
+        lp.add(|_| Teller(number, tell.lock().unwrap().clone()));
+        lp.env.calls.hold();
+        Ok(())
+    })
+    .unwrap();
+    for (number, mailbox) in workers.mailboxes().iter().enumerate() {
+        mailbox.post(0, Box::new(()));
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(number));
+    }
     workers.stop();
     workers.join().unwrap();
 }
