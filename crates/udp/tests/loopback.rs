@@ -339,3 +339,51 @@ fn the_deadline_is_never_early_and_moves_for_nothing() {
     settle(&mut lp);
     assert_eq!(notes(&mut lp, h).timeouts.len(), 2);
 }
+
+/// In one callback: a datagram for another, then the association. What was queued for the other
+/// is forgotten, and not sent to the new peer instead.
+#[test]
+fn what_is_queued_for_another_is_forgotten_with_an_association() {
+    let mut lp = new_loop();
+    let (h, _) = udp::bind(&mut lp, local(), Notes::default()).unwrap();
+    let (old, new) = (peer(), peer());
+    let (to_old, to_new) = (old.local_addr().unwrap(), new.local_addr().unwrap());
+    udp::with(&mut lp, h, |_, io| {
+        assert_eq!(io.send(to_old, b"old"), Sent::Queued);
+        assert_eq!(io.send(to_new, b"early"), Sent::Queued);
+        io.associate(to_new);
+        assert_eq!(io.send(to_old, b"none"), Sent::Dropped);
+        assert_eq!(io.send(to_new, b"late"), Sent::Queued);
+    });
+    let mut room = [0; 9];
+    for want in [&b"early"[..], b"late"] {
+        let (n, _) = new.recv_from(&mut room).unwrap();
+        assert_eq!(&room[..n], want);
+    }
+    for other in [&old, &new] {
+        other.set_nonblocking(true).unwrap();
+        assert!(other.recv_from(&mut room).is_err(), "nothing else came");
+    }
+    assert!(notes(&mut lp, h).errors.is_empty());
+}
+
+/// Whoever has closed is told of nothing but that: no error of what still left, no drain.
+#[test]
+fn behind_a_close_there_is_no_error_and_no_drain() {
+    let mut lp = new_loop();
+    let options = Options { queue_datagrams: 2, ..Options::default() };
+    let (h, _) =
+        udp::bind_with(&mut lp, local(), &BindOptions::default(), options, Notes::default())
+            .unwrap();
+    let to = peer().local_addr().unwrap();
+    udp::with(&mut lp, h, |_, io| {
+        // Longer than a datagram may be: the kernel refuses it.
+        assert_eq!(io.send(to, &[0; 65_536]), Sent::Queued);
+        assert_eq!(io.send(to, b"fits"), Sent::Queued);
+        assert_eq!(io.send(to, b"does not"), Sent::Dropped);
+        io.close();
+    });
+    let told = notes(&mut lp, h);
+    assert_eq!((told.errors.len(), told.drains, told.closed.len()), (0, 0, 1));
+    lp.run().unwrap();
+}
