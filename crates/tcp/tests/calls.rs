@@ -28,6 +28,8 @@ struct Counted {
     told: usize,
     /// At most so many bytes at once, then `WouldBlock` with a readiness owed; 0: as it comes.
     cut: usize,
+    /// Whoever is read from has more, without end.
+    hose: bool,
     /// Sockets that are owed a readiness.
     owed: Vec<Ready>,
     ids: Vec<(Fd, Id)>,
@@ -42,7 +44,7 @@ impl Counted {
     fn new() -> Counted {
         let os = Os::new().expect("a poll");
         let (owed, ids, accepts) = (Vec::new(), Vec::new(), Vec::new());
-        let (cut, spurious, starved) = (0, false, 0);
+        let (cut, hose, spurious, starved) = (0, false, false, 0);
         let (reads, writes, polls, shutdowns, told) = (0, 0, 0, 0, 0);
         Counted {
             os,
@@ -52,6 +54,7 @@ impl Counted {
             shutdowns,
             told,
             cut,
+            hose,
             owed,
             ids,
             spurious,
@@ -138,6 +141,9 @@ impl Streams for Counted {
     }
     fn read(&mut self, fd: Fd, into: &mut [u8]) -> io::Result<usize> {
         self.reads += 1;
+        if self.hose {
+            return Ok(into.len());
+        }
         if self.cut == 0 {
             return self.os.read(fd, into);
         }
@@ -340,10 +346,8 @@ fn hostile_06_spurious_readiness_is_harmless_also_to_dials_under_way() {
     lp.world.spurious = true;
     let mut stream = peer(at);
     stream.write_all(b"hello").unwrap();
-    let begun = std::time::Instant::now();
-    while begun.elapsed() < Duration::from_millis(150) {
-        lp.turn(Some(Duration::from_millis(5))).unwrap();
-    }
+    until_closed(&mut lp, dialer, 4);
+    turn_until(&mut lp, |lp| lp.get(host).protocol.log.iter().any(|(_, what)| *what == "data"));
     lp.world.spurious = false;
     stream.read_exact(&mut [0; 5]).unwrap();
     let play = &lp.get(dialer).protocol;
@@ -356,6 +360,31 @@ fn hostile_06_spurious_readiness_is_harmless_also_to_dials_under_way() {
     turn_until(&mut lp, |lp| lp.get(host).is_empty() && lp.get(dialer).is_empty());
     finish(&mut lp, host);
     finish(&mut lp, dialer);
+}
+
+#[test]
+fn hostile_07_a_fire_hose_is_read_by_the_turn() {
+    let (mut lp, host) = play(Counted::new(), |seat, io, on| match on {
+        On::Data(bytes) => bytes.len(),
+        on => echo(seat, io, on),
+    });
+    let at = open(&mut lp, host);
+    let mut stream = peer(at);
+    turn_until(&mut lp, |lp| lp.get(host).len() == 1);
+    idle(&mut lp);
+    (lp.world.hose, lp.world.reads) = (true, 0);
+    stream.write_all(b"the first of many").unwrap();
+    turn_until(&mut lp, |lp| lp.world.reads > 0);
+    // Those of its readiness, and in the phase behind it those that it asked for.
+    let budget = loopwork_tcp::READS_PER_TURN as u64;
+    assert!((budget..=2 * budget).contains(&lp.world.reads), "{} reads", lp.world.reads);
+    lp.world.reads = 0;
+    lp.turn(Some(Duration::ZERO)).unwrap();
+    assert!((1..=2 * budget).contains(&lp.world.reads), "it goes on: {}", lp.world.reads);
+    lp.world.hose = false;
+    drop(stream);
+    until_closed(&mut lp, host, 1);
+    finish(&mut lp, host);
 }
 
 #[test]
