@@ -3,17 +3,21 @@
 //! [`core`] is the grammar; [`Http`] is the server, a protocol of streams; [`client::Client`] is
 //! a handle that any protocol can ask with.
 
+mod app;
 pub mod client;
+mod config;
 pub mod core;
-mod date;
+mod front;
 mod pipe;
 mod reply;
 mod server;
 
+pub use app::{App, Never, NoUpgrade, Offer, Upgrade};
+pub use config::Config;
 pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};
-pub use server::{App, Config, Conn, Http, Never, NoUpgrade, Offer, Serving, Upgrade};
+pub use server::{Conn, Http, Serving};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

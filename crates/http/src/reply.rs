@@ -8,7 +8,7 @@
 
 use crate::core::encode::{self, Connection, ResponseHead};
 use crate::core::{Body, Invalid};
-use crate::date::Date;
+use crate::front::{Fronts, Head};
 use loopwork_tcp::reactor::{Env, Id, Trace};
 use loopwork_tcp::{Close, Flow, Io, Out, Wishes};
 use std::fs::File;
@@ -16,7 +16,6 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What is read of a file for one chunk.
 const CHUNK: usize = 16 * 1024;
@@ -55,6 +54,12 @@ pub(crate) struct Sending {
 impl Sending {
     pub(crate) const IDLE: Sending =
         Sending { phase: Phase::Head, head_only: false, old: false, close: false, expect: false };
+
+    /// The response is complete, and its connection may have another.
+    #[inline]
+    pub(crate) fn stays(&self) -> bool {
+        self.phase == Phase::Done && !self.close
+    }
 }
 
 /// The body of a response: append only.
@@ -62,9 +67,7 @@ pub struct Sink<'a> {
     pub(crate) out: Out<'a>,
     pub(crate) sending: &'a mut Sending,
     pub(crate) wish: &'a mut Wishes,
-    date: &'a mut Date,
-    /// The time of day.
-    now: Duration,
+    fronts: &'a mut Fronts,
 }
 
 impl Sink<'_> {
@@ -117,19 +120,21 @@ impl Sink<'_> {
             Body::None if !sending.head_only => Body::Length(0),
             body => body,
         };
+        if status == 204 && body != Body::None {
+            return Err(Invalid::Body);
+        }
         let connection = match (close || body == Body::UntilClose, sending.old) {
             (true, _) => Connection::Close,
             (false, true) => Connection::KeepAlive,
             (false, false) => Connection::Implicit,
         };
-        let date = Some(self.date.get(self.now));
-        let head = ResponseHead { status, reason: None, body, connection, date };
         let out = self.out.buffer();
         let before = out.len();
         if ask {
             out.extend_from_slice(encode::CONTINUE);
         }
-        if let Err(why) = encode::response_head(out, &head, headers) {
+        let head = Head { status, body, connection };
+        if let Err(why) = self.fronts.head(out, &head, headers) {
             out.truncate(before);
             return Err(why);
         }
@@ -297,11 +302,11 @@ impl<'a> Reply<'a> {
     pub(crate) fn new(
         io: Io<'a>,
         sending: &'a mut Sending,
-        date: &'a mut Date,
+        fronts: &'a mut Fronts,
         remaining: Option<u64>,
     ) -> Self {
-        let now = io.env.unix_time();
-        let body = Sink { out: io.out, sending, wish: io.wish, date, now };
+        fronts.tick(io.env);
+        let body = Sink { out: io.out, sending, wish: io.wish, fronts };
         let uploaded = remaining == Some(0);
         Reply { id: io.id, body, env: io.env, uploaded, remaining }
     }
@@ -333,7 +338,10 @@ impl<'a> Reply<'a> {
             _ => Body::Length(body.len() as u64),
         };
         if sink.head(status, headers.iter().copied(), length).is_ok() {
-            let _ = sink.write(body);
+            if !sink.sending.head_only {
+                sink.out.buffer().extend_from_slice(body);
+            }
+            sink.sending.phase = Phase::Done;
             return;
         }
         let say = Trace::Say("the application gave an invalid head");

@@ -7,139 +7,17 @@
 //!   client reads the answer instead of a reset.
 //! * Every wait has a deadline, and there is one deadline: what it means follows from the stage.
 
-use crate::core::encode::{self, Connection, ResponseHead};
+use crate::app::{App, NoUpgrade, Offer, Upgrade};
+use crate::config::Config;
+use crate::core::encode::{self, Connection};
 use crate::core::{
-    Body, Decoder, Fields, Framing, Headers, Limits, Malformed, Method, Progress, Request, Step,
-    Version, parse_request, parse_trailers,
+    Body, Decoder, Fields, Framing, Malformed, Method, Progress, Request, Step, Version,
+    parse_request, parse_trailers,
 };
-use crate::date::Date;
-use crate::reply::{Answer, DRAIN_MAX, Phase, Reply, Sending};
+use crate::front::{Fronts, Head};
+use crate::reply::{DRAIN_MAX, Phase, Reply, Sending};
 use loopwork_tcp::reactor::{Address, Env, Id};
 use loopwork_tcp::{Close, Drain, Flow, Io, Protocol};
-use std::time::Duration;
-
-/// What a server does with requests. `&mut self` is shared by all; `Exchange` is what is
-/// remembered of one request that is not answered yet.
-///
-/// Of Node's events: `request` is [`on_request`](App::on_request), the request's `data` is
-/// [`on_body`](App::on_body) and its `end` [`on_body_end`](App::on_body_end), the response's
-/// `drain` is [`on_more`](App::on_more), its `finish` and `close` are [`on_done`](App::on_done),
-/// `clientError` is [`on_malformed`](App::on_malformed).
-pub trait App: 'static {
-    /// What is remembered of a request.
-    type Exchange: 'static;
-
-    /// A request's head came in. Its body, if it has one, follows in `on_body`, but only when it
-    /// is answered later; else it is read and dropped.
-    fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Self::Exchange>;
-
-    /// A part of the request's body; says how many bytes it took. Less than all pauses the body
-    /// until [`Reply::resume`], which shows the rest again.
-    fn on_body(&mut self, _x: &mut Self::Exchange, _reply: &mut Reply<'_>, bytes: &[u8]) -> usize {
-        bytes.len()
-    }
-
-    /// The request has come in whole. Called once for each exchange, with a body or without.
-    fn on_body_end(
-        &mut self,
-        _x: &mut Self::Exchange,
-        _reply: &mut Reply<'_>,
-        _trailers: &Headers<'_>,
-    ) {
-    }
-
-    /// Someone woke the connection, or the output has drained: go on answering.
-    fn on_more(&mut self, _x: &mut Self::Exchange, _reply: &mut Reply<'_>) {}
-
-    /// The exchange is over: answered (`None`), or cut off. Once for each.
-    fn on_done(&mut self, _x: Self::Exchange, _env: &mut Env, _cut: Option<Close>) {}
-
-    /// A client sent what is no request; it is answered and cut off without further ado.
-    fn on_malformed(&mut self, _env: &mut Env, _id: Id, _why: Malformed) {}
-
-    /// Whether it understands a method: what it does not is answered with 501. CONNECT and TRACE
-    /// have to be asked for, since a tunnel or a mirror of cookies must not open by accident.
-    fn understands(&self, method: Method<'_>) -> bool {
-        !matches!(method, Method::Connect | Method::Trace)
-    }
-}
-
-/// What a protocol that follows on HTTP says of a request.
-pub enum Offer<C> {
-    /// Not for it: the request goes to the application.
-    Pass,
-    /// It is for it, and the connection's new state; it has written its `101` head.
-    Accept(C),
-    /// It is for it, and wrong: a status and a header to say why. The connection ends.
-    Refuse(u16, &'static [(&'static str, &'static str)], &'static str),
-}
-
-/// A protocol to which HTTP hands a connection over. Bytes behind the request are its first.
-pub trait Upgrade: Protocol {
-    /// Looks at a request whose head is complete, before the application sees it. A request with
-    /// a body has to be received whole before its protocol changes (RFC 9110 §7.8): it is to be
-    /// passed or refused, and one that is accepted all the same is given up.
-    fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn>;
-}
-
-/// No protocol follows on HTTP.
-pub struct NoUpgrade;
-
-/// The state of a connection that cannot be.
-pub enum Never {}
-
-impl Protocol for NoUpgrade {
-    type Conn = Never;
-    fn on_data(&mut self, conn: &mut Never, _: &mut Io<'_>, _: &mut [u8]) -> usize {
-        match *conn {}
-    }
-}
-
-impl Upgrade for NoUpgrade {
-    #[inline]
-    fn offer(&mut self, _: &Request<'_>, _: &mut Io<'_>) -> Offer<Never> {
-        Offer::Pass
-    }
-}
-
-/// Limits and deadlines of a server.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Of heads and bodies.
-    pub limits: Limits,
-    /// From a head's first byte to its last: 10 s. A head is one packet or two; who takes longer
-    /// holds a connection for nothing.
-    pub head_timeout: Duration,
-    /// From a head's end to its body's end: 300 s, as Node's `requestTimeout`.
-    pub body_timeout: Duration,
-    /// Between two requests, and before the first: 60 s, long enough for a reader of the page.
-    pub keep_alive: Duration,
-    /// Without one byte taken of a response that waits: 30 s.
-    pub write_timeout: Duration,
-    /// For the peer's end after ours: 5 s, some round trips and a retransmission.
-    pub linger: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            limits: Limits::default(),
-            head_timeout: Duration::from_secs(10),
-            body_timeout: Duration::from_secs(300),
-            keep_alive: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(30),
-            linger: Duration::from_secs(5),
-        }
-    }
-}
-
-impl Config {
-    /// How long an exchange may wait: for its body, or without one for its reader.
-    fn exchange(&self, whole: bool) -> Duration {
-        if whole { self.write_timeout } else { self.body_timeout }
-    }
-}
 
 /// An HTTP/1.1 server, and the protocol that may follow on it.
 pub struct Http<A, U = NoUpgrade> {
@@ -150,7 +28,7 @@ pub struct Http<A, U = NoUpgrade> {
     /// Limits and deadlines.
     pub config: Config,
     fields: Fields,
-    date: Date,
+    fronts: Fronts,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -200,6 +78,20 @@ impl<X> Serving<X> {
     }
 }
 
+impl Config {
+    /// An exchange is over, and another may follow.
+    #[inline]
+    fn await_next<X>(&self, s: &mut Serving<X>, io: &mut Io<'_>) {
+        s.stage = Stage::Head;
+        s.sent = io.count.sent;
+        // Who is slow to read has the time for that first, and is idle from the drain on.
+        let full = io.flow() == Flow::Full;
+        let wait = if full { self.write_timeout } else { self.keep_alive };
+        io.set_deadline(Some(io.env.now.after(wait)));
+        io.resume();
+    }
+}
+
 impl<A: App> Http<A> {
     /// A server.
     pub fn new(app: A) -> Self {
@@ -210,8 +102,8 @@ impl<A: App> Http<A> {
 impl<A: App, U: Upgrade> Http<A, U> {
     /// A server from which connections may go on to another protocol.
     pub fn with_upgrade(app: A, next: U) -> Self {
-        let (config, fields, date) = (Config::default(), Fields::new(), Date::default());
-        Http { app, next, config, fields, date }
+        let (config, fields, fronts) = (Config::default(), Fields::new(), Fronts::default());
+        Http { app, next, config, fields, fronts }
     }
 
     /// One head: whether to go on with what lies behind it.
@@ -228,11 +120,9 @@ impl<A: App, U: Upgrade> Http<A, U> {
         }
         let idle = s.progress.is_idle();
         let limits = &self.config.limits;
-        let parsed = parse_request(bytes, &mut s.progress, &mut self.fields, limits)
-            .and_then(|found| found.map(|(r, n)| Ok((r.framing()?, r, n))).transpose())
-            .and_then(|found| found.map(|f| Ok((Decoder::new(f.0.body, limits)?, f))).transpose());
-        let (decoder, (framing, request, n)) = match parsed {
-            Ok(Some(found)) => found,
+        let parsed = parse_request(bytes, &mut s.progress, &mut self.fields, limits);
+        let (request, n) = match &parsed {
+            Ok(Some((request, n))) => (request, *n),
             Ok(None) => {
                 if idle {
                     io.set_deadline(Some(io.env.now.after(self.config.head_timeout)));
@@ -240,18 +130,24 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 return false;
             }
             Err(why) => {
-                self.malformed(s, io, why);
-                return true;
+                let why = *why;
+                return self.malformed(s, io, why);
             }
         };
+        let framing = match request.framing().and_then(|f| Ok((f, Decoder::new(f.body, limits)?))) {
+            Ok((framing, decoder)) => {
+                s.decoder = decoder;
+                framing
+            }
+            Err(why) => return self.malformed(s, io, why),
+        };
         *used += n;
-        s.decoder = decoder;
+        let whole = s.decoder.is_end();
         // Behind a shutdown nothing new begins. The deadline is HTTP's, not the next protocol's.
         io.set_deadline(None);
-        let offer = if s.last { Offer::Pass } else { self.next.offer(&request, io) };
-        match offer {
+        match if s.last { Offer::Pass } else { self.next.offer(request, io) } {
             Offer::Pass => {}
-            Offer::Accept(c) if s.decoder.is_end() => {
+            Offer::Accept(c) if whole => {
                 *conn = Conn::Upgraded(c);
                 return true;
             }
@@ -262,26 +158,41 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 return false;
             }
             Offer::Refuse(status, headers, text) => {
-                self.refuse(s, io, status, headers, text);
-                return true;
+                return self.refuse(s, io, status, headers, text);
             }
         }
         if !self.app.understands(request.method) {
-            self.refuse(s, io, 501, &[], "method not understood\n");
-            return true;
+            return self.refuse(s, io, 501, &[], "method not understood\n");
         }
-        s.begin(&request, &framing, io.count.sent);
-        io.set_deadline(Some(io.env.now.after(self.config.exchange(s.decoder.is_end()))));
+        s.begin(request, &framing, io.count.sent);
         let remaining = s.decoder.remaining();
-        let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.date, remaining);
-        s.x = self.app.on_request(&request, reply).0;
+        let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.fronts, remaining);
+        s.x = self.app.on_request(request, reply).0;
+        self.asked(conn, io, whole)
+    }
+
+    /// The application has been asked; `whole`: the request has no body. Always true.
+    #[inline]
+    fn asked(
+        &mut self,
+        conn: &mut Conn<A::Exchange, U::Conn>,
+        io: &mut Io<'_>,
+        whole: bool,
+    ) -> bool {
+        let Conn::Http(s) = conn else { return true };
         if s.x.is_none() {
-            s.ended = s.decoder.is_end();
+            s.ended = whole;
+            if whole && s.sending.stays() && io.wish.aborting().is_none() {
+                // As a rule: it is answered, and nothing is left of it.
+                self.config.await_next(s, io);
+                return true;
+            }
         } else if s.sending.expect && !io.paused() {
             // It answers later, and takes the body: the client may send it.
             s.sending.expect = false;
             let _ = io.write(encode::CONTINUE);
         }
+        io.set_deadline(Some(io.env.now.after(self.config.exchange(whole))));
         self.after(conn, io);
         true
     }
@@ -308,8 +219,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 s.sending.expect = false;
                 let taken = match &mut s.x {
                     Some(x) => {
-                        let (sending, date) = (&mut s.sending, &mut self.date);
-                        let mut reply = Reply::new(io.reborrow(), sending, date, remaining);
+                        let (sending, fronts) = (&mut s.sending, &mut self.fronts);
+                        let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining);
                         self.app.on_body(x, &mut reply, data).min(len)
                     }
                     None => {
@@ -331,22 +242,16 @@ impl<A: App, U: Upgrade> Http<A, U> {
                     let (fields, limits) = (&mut self.fields, &self.config.limits);
                     let trailers = match parse_trailers(&bytes[trailers], fields, limits) {
                         Ok(trailers) => trailers,
-                        Err(why) => {
-                            self.malformed(s, io, why);
-                            return true;
-                        }
+                        Err(why) => return self.malformed(s, io, why),
                     };
                     io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
-                    let (sending, date) = (&mut s.sending, &mut self.date);
-                    let mut reply = Reply::new(io.reborrow(), sending, date, Some(0));
+                    let (sending, fronts) = (&mut s.sending, &mut self.fronts);
+                    let mut reply = Reply::new(io.reborrow(), sending, fronts, Some(0));
                     self.app.on_body_end(x, &mut reply, &trailers);
                 }
                 true
             }
-            Err(why) => {
-                self.malformed(s, io, why);
-                true
-            }
+            Err(why) => return self.malformed(s, io, why),
         };
         self.after(conn, io);
         go_on
@@ -369,13 +274,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
             // A body that is still coming need not be looked at: it is dropped.
             self.linger(s, io);
         } else if s.ended {
-            s.stage = Stage::Head;
-            s.sent = io.count.sent;
-            // Who is slow to read has the time for that first, and is idle from the drain on.
-            let full = io.flow() == Flow::Full;
-            let wait = if full { self.config.write_timeout } else { self.config.keep_alive };
-            io.set_deadline(Some(io.env.now.after(wait)));
-            io.resume();
+            self.config.await_next(s, io);
         }
     }
 
@@ -386,12 +285,15 @@ impl<A: App, U: Upgrade> Http<A, U> {
         io.end_and_drain(Drain { stall, wait, ..Drain::default() });
     }
 
-    fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) {
+    /// Answers what is no request, and ends: always true, for what lies behind it is dropped.
+    #[cold]
+    fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) -> bool {
         self.app.on_malformed(io.env, io.id, why);
-        self.refuse(s, io, why.status(), &[], why.as_str());
+        self.refuse(s, io, why.status(), &[], why.as_str())
     }
 
-    /// Answers a request that the application does not see, or saw in vain, and ends.
+    /// Answers a request that the application does not see, or saw in vain, and ends: always true.
+    #[cold]
     fn refuse(
         &mut self,
         s: &mut Serving<A::Exchange>,
@@ -399,22 +301,28 @@ impl<A: App, U: Upgrade> Http<A, U> {
         status: u16,
         headers: &[(&str, &str)],
         text: &str,
-    ) {
+    ) -> bool {
         match (s.stage, s.sending.phase) {
             // It has its answer; what was wrong came behind it.
-            (Stage::Exchange, Phase::Done) => return self.linger(s, io),
+            (Stage::Exchange, Phase::Done) => {
+                self.linger(s, io);
+                return true;
+            }
             (Stage::Exchange, Phase::Head) | (Stage::Head | Stage::Linger, _) => {}
             // A part of the answer is out: only a cut tells the client.
-            (Stage::Exchange, _) => return io.abort(Close::Aborted),
+            (Stage::Exchange, _) => {
+                io.abort(Close::Aborted);
+                return true;
+            }
         }
         let line = if text.ends_with('\n') { "" } else { "\n" };
         let body = Body::Length((text.len() + line.len()) as u64);
-        let date = Some(self.date.get(io.env.unix_time()));
-        let head = ResponseHead { status, reason: None, body, connection: Connection::Close, date };
+        let head = Head { status, body, connection: Connection::Close };
+        self.fronts.tick(io.env);
         let plain = [("Content-Type", "text/plain; charset=utf-8")];
         let headers = headers.iter().chain(&plain).copied();
         // Everything in it is ours; if it could not be written there would be nothing to send.
-        if encode::response_head(io.out.buffer(), &head, headers).is_ok() {
+        if self.fronts.head(io.out.buffer(), &head, headers).is_ok() {
             let _ = io.write(text.as_bytes());
             let _ = io.write(line.as_bytes());
         }
@@ -422,6 +330,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
             self.app.on_done(x, io.env, Some(Close::Aborted));
         }
         self.linger(s, io);
+        true
     }
 
     /// Woken or drained.
@@ -431,8 +340,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
             && s.sending.phase != Phase::Done
         {
             let remaining = if s.ended { Some(0) } else { s.decoder.remaining() };
-            let (sending, date) = (&mut s.sending, &mut self.date);
-            let mut reply = Reply::new(io.reborrow(), sending, date, remaining);
+            let (sending, fronts) = (&mut s.sending, &mut self.fronts);
+            let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining);
             self.app.on_more(x, &mut reply);
         }
         self.after(conn, io);
@@ -443,7 +352,9 @@ impl<A: App, U: Upgrade> Http<A, U> {
         let unsent = !io.out.buffer().is_empty();
         let reads = io.count.sent != std::mem::replace(&mut s.sent, io.count.sent);
         match s.stage {
-            Stage::Exchange if !s.ended => self.refuse(s, io, 408, &[], "the body took too long"),
+            Stage::Exchange if !s.ended => {
+                self.refuse(s, io, 408, &[], "the body took too long");
+            }
             Stage::Head if !s.progress.is_idle() => {
                 self.refuse(s, io, 408, &[], "the head took too long");
             }
