@@ -4,6 +4,7 @@
 
 use crate::core::{Headers, Malformed, Method, Request};
 use crate::reply::{Answer, Reply};
+use crate::waits::Late;
 use loopwork_tcp::reactor::{Env, Id};
 use loopwork_tcp::{Close, Io, Protocol};
 
@@ -13,7 +14,7 @@ use loopwork_tcp::{Close, Io, Protocol};
 /// Of Node's events: `request` is [`on_request`](App::on_request), the request's `data` is
 /// [`on_body`](App::on_body) and its `end` [`on_body_end`](App::on_body_end), the response's
 /// `drain` is [`on_more`](App::on_more), its `finish` and `close` are [`on_done`](App::on_done),
-/// `clientError` is [`on_malformed`](App::on_malformed).
+/// `clientError` is [`on_malformed`](App::on_malformed) and [`on_late`](App::on_late).
 pub trait App: 'static {
     /// What is remembered of a request.
     type Exchange: 'static;
@@ -45,6 +46,10 @@ pub trait App: 'static {
 
     /// A client sent what is no request; it is answered and cut off without further ado.
     fn on_malformed(&mut self, _env: &mut Env, _id: Id, _why: Malformed) {}
+
+    /// A client took too long; it is answered with 408 if no answer began, and cut off. An exchange
+    /// that was under way is told so by [`on_done`](App::on_done), too.
+    fn on_late(&mut self, _env: &mut Env, _id: Id, _with: Late) {}
 
     /// Whether it understands a method: what it does not is answered with 501. CONNECT and TRACE
     /// have to be asked for, since a tunnel or a mirror of cookies must not open by accident.

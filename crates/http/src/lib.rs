@@ -9,8 +9,10 @@ mod config;
 pub mod core;
 mod front;
 mod pipe;
+mod proxied;
 mod reply;
 mod server;
+mod waits;
 
 pub use app::{App, Never, NoUpgrade, Offer, Upgrade};
 pub use config::Config;
@@ -18,6 +20,7 @@ pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};
 pub use server::{Conn, Http, Serving};
+pub use waits::Late;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

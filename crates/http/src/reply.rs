@@ -9,10 +9,12 @@
 use crate::core::encode::{self, Connection, ResponseHead};
 use crate::core::{Body, Invalid};
 use crate::front::{Fronts, Head};
+use crate::server::Peer;
 use loopwork_tcp::reactor::{Env, Id, Trace};
 use loopwork_tcp::{Close, Flow, Io, Out, Wishes};
 use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -296,6 +298,7 @@ pub struct Reply<'a> {
     uploaded: bool,
     /// How much of it is still to come, if that was said.
     remaining: Option<u64>,
+    peer: &'a Peer,
 }
 
 impl<'a> Reply<'a> {
@@ -304,11 +307,12 @@ impl<'a> Reply<'a> {
         sending: &'a mut Sending,
         fronts: &'a mut Fronts,
         remaining: Option<u64>,
+        peer: &'a Peer,
     ) -> Self {
         fronts.tick(io.env);
         let body = Sink { out: io.out, sending, wish: io.wish, fronts };
         let uploaded = remaining == Some(0);
-        Reply { id: io.id, body, env: io.env, uploaded, remaining }
+        Reply { id: io.id, body, env: io.env, uploaded, remaining, peer }
     }
 
     /// Answers at once, with a body that is there; see [`Reply::answer`].
@@ -394,6 +398,13 @@ impl<'a> Reply<'a> {
         self.body.sending.expect &= status != 100;
         let head = ResponseHead::new(status, Body::None);
         encode::response_head(self.body.out.buffer(), &head, headers.iter().copied())
+    }
+
+    /// Who asks: the connection's other end, or whom a trusted proxy speaks for
+    /// ([`Config::proxies`](crate::Config::proxies)). `None`: it came by a Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer.map(SocketAddr::from)
     }
 
     /// The request's body has come in whole.

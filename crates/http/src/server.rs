@@ -5,7 +5,7 @@
 //! * After a refusal, and after the last response, nothing more is served: our side ends, what
 //!   still comes is dropped, and the peer's end or a deadline closes (RFC 9112 §9.6), so that the
 //!   client reads the answer instead of a reset.
-//! * Every wait has a deadline, and there is one deadline: what it means follows from the stage.
+//! * Every wait has a deadline: `waits.rs` says what it means.
 
 use crate::app::{App, NoUpgrade, Offer, Upgrade};
 use crate::config::Config;
@@ -15,9 +15,12 @@ use crate::core::{
     parse_request, parse_trailers,
 };
 use crate::front::{Fronts, Head};
+use crate::proxied;
 use crate::reply::{DRAIN_MAX, Phase, Reply, Sending};
-use loopwork_tcp::reactor::{Address, Env, Id};
+use crate::waits::Wait;
+use loopwork_tcp::reactor::{Address, Env, Id, Trace};
 use loopwork_tcp::{Close, Drain, Flow, Io, Protocol};
+use std::net::IpAddr;
 
 /// An HTTP/1.1 server, and the protocol that may follow on it.
 pub struct Http<A, U = NoUpgrade> {
@@ -32,7 +35,9 @@ pub struct Http<A, U = NoUpgrade> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+pub(crate) enum Stage {
+    /// A proxy has to say on whose behalf it comes.
+    Proxy,
     /// A head is awaited, or comes in.
     Head,
     /// A request is here: its body comes in, its answer goes out.
@@ -41,18 +46,24 @@ enum Stage {
     Linger,
 }
 
+/// An IP address and port, smaller than a `SocketAddr`: each connection has one.
+pub(crate) type Peer = Option<(IpAddr, u16)>;
+
 /// A connection that speaks HTTP.
 pub struct Serving<X> {
     decoder: Decoder,
     x: Option<X>,
-    /// Bytes sent when the deadline was set: whether a slow reader reads at all.
-    sent: u64,
-    progress: Progress,
+    pub(crate) wait: Wait,
+    pub(crate) progress: Progress,
     drained: u32,
-    sending: Sending,
-    stage: Stage,
+    /// Requests so far.
+    requests: u32,
+    /// Who asks, if it has an address.
+    peer: Peer,
+    pub(crate) sending: Sending,
+    pub(crate) stage: Stage,
     /// `on_body_end` was told, or nobody is there to be told.
-    ended: bool,
+    pub(crate) ended: bool,
     /// The response under way is the connection's last, whatever it says.
     last: bool,
 }
@@ -66,29 +77,17 @@ pub enum Conn<X, C> {
 }
 
 impl<X> Serving<X> {
-    fn begin(&mut self, request: &Request<'_>, framing: &Framing, sent: u64) {
-        (self.stage, self.ended, self.drained, self.sent) = (Stage::Exchange, false, 0, sent);
+    #[inline]
+    fn begin(&mut self, request: &Request<'_>, framing: &Framing, most: u32) {
+        (self.stage, self.ended, self.drained) = (Stage::Exchange, false, 0);
+        self.requests = self.requests.saturating_add(1);
         self.sending = Sending {
             phase: Phase::Head,
             head_only: request.method == Method::Head,
             old: request.version == Version::Http10,
-            close: !framing.keep_alive || self.last,
+            close: !framing.keep_alive || self.last || self.requests >= most,
             expect: framing.expect_continue,
         };
-    }
-}
-
-impl Config {
-    /// An exchange is over, and another may follow.
-    #[inline]
-    fn await_next<X>(&self, s: &mut Serving<X>, io: &mut Io<'_>) {
-        s.stage = Stage::Head;
-        s.sent = io.count.sent;
-        // Who is slow to read has the time for that first, and is idle from the drain on.
-        let full = io.flow() == Flow::Full;
-        let wait = if full { self.write_timeout } else { self.keep_alive };
-        io.set_deadline(Some(io.env.now.after(wait)));
-        io.resume();
     }
 }
 
@@ -104,6 +103,33 @@ impl<A: App, U: Upgrade> Http<A, U> {
     pub fn with_upgrade(app: A, next: U) -> Self {
         let (config, fields, fronts) = (Config::default(), Fields::new(), Fronts::default());
         Http { app, next, config, fields, fronts }
+    }
+
+    /// What a trusted proxy says first: whether to go on with what lies behind it.
+    #[cold]
+    fn proxied(
+        &self,
+        s: &mut Serving<A::Exchange>,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+        used: &mut usize,
+    ) -> bool {
+        match proxied::parse(bytes) {
+            Ok(None) => false,
+            Ok(Some(header)) => {
+                *used += header.len;
+                s.peer = header.client.map(|at| (at.ip(), at.port())).or(s.peer);
+                s.stage = Stage::Head;
+                io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+                true
+            }
+            Err(proxied::NoHeader) => {
+                // Who it is for is not known, so no answer is for anyone.
+                io.env.note(io.id, Trace::Say("a trusted proxy did not say for whom it comes"));
+                io.abort(Close::Aborted);
+                false
+            }
+        }
     }
 
     /// One head: whether to go on with what lies behind it.
@@ -164,9 +190,9 @@ impl<A: App, U: Upgrade> Http<A, U> {
         if !self.app.understands(request.method) {
             return self.refuse(s, io, 501, &[], "method not understood\n");
         }
-        s.begin(request, &framing, io.count.sent);
+        s.begin(request, &framing, self.config.requests);
         let remaining = s.decoder.remaining();
-        let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.fronts, remaining);
+        let reply = Reply::new(io.reborrow(), &mut s.sending, &mut self.fronts, remaining, &s.peer);
         s.x = self.app.on_request(request, reply).0;
         self.asked(conn, io, whole)
     }
@@ -184,7 +210,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
             s.ended = whole;
             if whole && s.sending.stays() && io.wish.aborting().is_none() {
                 // As a rule: it is answered, and nothing is left of it.
-                self.config.await_next(s, io);
+                s.stage = Stage::Head;
+                self.config.await_next(&mut s.wait, io);
                 return true;
             }
         } else if s.sending.expect && !io.paused() {
@@ -192,7 +219,11 @@ impl<A: App, U: Upgrade> Http<A, U> {
             s.sending.expect = false;
             let _ = io.write(encode::CONTINUE);
         }
-        io.set_deadline(Some(io.env.now.after(self.config.exchange(whole))));
+        if whole {
+            self.config.await_reader(&mut s.wait, io);
+        } else {
+            self.config.await_body(&mut s.wait, io);
+        }
         self.after(conn, io);
         true
     }
@@ -220,7 +251,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 let taken = match &mut s.x {
                     Some(x) => {
                         let (sending, fronts) = (&mut s.sending, &mut self.fronts);
-                        let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining);
+                        let mut reply =
+                            Reply::new(io.reborrow(), sending, fronts, remaining, &s.peer);
                         self.app.on_body(x, &mut reply, data).min(len)
                     }
                     None => {
@@ -244,9 +276,9 @@ impl<A: App, U: Upgrade> Http<A, U> {
                         Ok(trailers) => trailers,
                         Err(why) => return self.malformed(s, io, why),
                     };
-                    io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
+                    self.config.await_reader(&mut s.wait, io);
                     let (sending, fronts) = (&mut s.sending, &mut self.fronts);
-                    let mut reply = Reply::new(io.reborrow(), sending, fronts, Some(0));
+                    let mut reply = Reply::new(io.reborrow(), sending, fronts, Some(0), &s.peer);
                     self.app.on_body_end(x, &mut reply, &trailers);
                 }
                 true
@@ -260,6 +292,9 @@ impl<A: App, U: Upgrade> Http<A, U> {
     /// After any step: is the exchange over? Then the connection goes on to the next, or ends.
     fn after(&mut self, conn: &mut Conn<A::Exchange, U::Conn>, io: &mut Io<'_>) {
         let Conn::Http(s) = conn else { return };
+        if !s.ended {
+            s.wait.look(s.sending.expect, io);
+        }
         let aborting = io.wish.aborting().is_some();
         if s.stage != Stage::Exchange || s.sending.phase != Phase::Done || aborting {
             return;
@@ -274,12 +309,13 @@ impl<A: App, U: Upgrade> Http<A, U> {
             // A body that is still coming need not be looked at: it is dropped.
             self.linger(s, io);
         } else if s.ended {
-            self.config.await_next(s, io);
+            s.stage = Stage::Head;
+            self.config.await_next(&mut s.wait, io);
         }
     }
 
     /// Our side ends; what still comes is dropped, until the peer ends too.
-    fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
+    pub(crate) fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
         s.stage = Stage::Linger;
         let (stall, wait) = (self.config.write_timeout, self.config.linger);
         io.end_and_drain(Drain { stall, wait, ..Drain::default() });
@@ -294,7 +330,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
 
     /// Answers a request that the application does not see, or saw in vain, and ends: always true.
     #[cold]
-    fn refuse(
+    pub(crate) fn refuse(
         &mut self,
         s: &mut Serving<A::Exchange>,
         io: &mut Io<'_>,
@@ -308,7 +344,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 self.linger(s, io);
                 return true;
             }
-            (Stage::Exchange, Phase::Head) | (Stage::Head | Stage::Linger, _) => {}
+            (Stage::Exchange, Phase::Head) => {}
+            (Stage::Proxy | Stage::Head | Stage::Linger, _) => {}
             // A part of the answer is out: only a cut tells the client.
             (Stage::Exchange, _) => {
                 io.abort(Close::Aborted);
@@ -341,53 +378,38 @@ impl<A: App, U: Upgrade> Http<A, U> {
         {
             let remaining = if s.ended { Some(0) } else { s.decoder.remaining() };
             let (sending, fronts) = (&mut s.sending, &mut self.fronts);
-            let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining);
+            let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining, &s.peer);
             self.app.on_more(x, &mut reply);
         }
         self.after(conn, io);
-    }
-
-    /// The deadline passed in HTTP.
-    fn timeout(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
-        let unsent = !io.out.buffer().is_empty();
-        let reads = io.count.sent != std::mem::replace(&mut s.sent, io.count.sent);
-        match s.stage {
-            Stage::Exchange if !s.ended => {
-                self.refuse(s, io, 408, &[], "the body took too long");
-            }
-            Stage::Head if !s.progress.is_idle() => {
-                self.refuse(s, io, 408, &[], "the head took too long");
-            }
-            _ if unsent && !reads => io.abort(Close::TimedOut),
-            Stage::Head if !unsent => self.linger(s, io),
-            // Of a drain the deadline is not ours.
-            Stage::Linger => {}
-            Stage::Head | Stage::Exchange => {
-                io.set_deadline(Some(io.env.now.after(self.config.write_timeout)));
-            }
-        }
     }
 }
 
 impl<A: App, U: Upgrade> Protocol for Http<A, U> {
     type Conn = Conn<A::Exchange, U::Conn>;
 
-    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<Self::Conn> {
+    fn on_accept(&mut self, _: &mut Env, _: Id, peer: &Address) -> Option<Self::Conn> {
+        let peer = peer.ip().map(|at| (at.ip(), at.port()));
+        let proxied = peer.is_some_and(|(ip, _)| self.config.proxies.check(ip));
         Some(Conn::Http(Serving {
             decoder: Decoder::default(),
             x: None,
-            sent: 0,
+            wait: Wait::default(),
             progress: Progress::new(),
             drained: 0,
+            requests: 0,
             sending: Sending::IDLE,
-            stage: Stage::Head,
+            peer,
+            stage: if proxied { Stage::Proxy } else { Stage::Head },
             ended: true,
             last: false,
         }))
     }
 
-    fn on_open(&mut self, _: &mut Self::Conn, io: &mut Io<'_>) {
-        io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
+    fn on_open(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
+        let proxied = matches!(conn, Conn::Http(s) if s.stage == Stage::Proxy);
+        let wait = if proxied { self.config.head_timeout } else { self.config.keep_alive };
+        io.set_deadline(Some(io.env.now.after(wait)));
     }
 
     fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
@@ -399,6 +421,7 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
             let rest = &bytes[used..];
             let go_on = match s.stage {
                 Stage::Linger => return bytes.len(),
+                Stage::Proxy => self.proxied(s, io, rest, &mut used),
                 Stage::Head => self.head(conn, io, rest, &mut used),
                 // The end of a body is told to who paused it, too: no byte may be left that
                 // would bring it later.
@@ -427,7 +450,10 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
                 // What was slow to go has gone: it is idle from here on.
                 io.set_deadline(Some(io.env.now.after(self.config.keep_alive)));
             }
-            Conn::Http(_) => self.more(conn, io),
+            Conn::Http(s) => {
+                s.wait.dry();
+                self.more(conn, io);
+            }
         }
     }
 

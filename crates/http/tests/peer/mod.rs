@@ -5,7 +5,7 @@
 use loopwork_http::core::{Body, Headers, Malformed, Method, Request};
 use loopwork_http::tcp::reactor::{Env, Handle, Id, Loop, Mailbox, Os};
 use loopwork_http::tcp::{Close, Flow, Host, listen, shutdown};
-use loopwork_http::{Answer, App, Http, Reply, Upgrade};
+use loopwork_http::{Answer, App, Http, Late, Reply, Upgrade};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +26,9 @@ pub(crate) struct Log {
     /// Calls of `on_body_end`, with what the body was.
     pub(crate) bodies: Vec<(String, Vec<u8>)>,
     pub(crate) trailers: Vec<(String, String)>,
+    pub(crate) late: Vec<Late>,
+    /// Who asked, request by request.
+    pub(crate) peers: Vec<Option<SocketAddr>>,
     /// Bytes that `/big` has written.
     pub(crate) written: u64,
 }
@@ -77,7 +80,10 @@ impl App for Site {
 
     fn on_request(&mut self, r: &Request<'_>, mut reply: Reply<'_>) -> Answer<Visit> {
         let path = r.path().to_owned();
-        self.log(|log| log.begun.push(path.clone()));
+        self.log(|log| {
+            log.begun.push(path.clone());
+            log.peers.push(reply.peer());
+        });
         let number = r.query().and_then(|q| q.parse().ok()).unwrap_or(0);
         let mut x = Visit { path, number, ..Visit::default() };
         match r.path() {
@@ -192,6 +198,10 @@ impl App for Site {
 
     fn on_malformed(&mut self, _: &mut Env, _: Id, why: Malformed) {
         self.log(|log| log.malformed.push(why));
+    }
+
+    fn on_late(&mut self, _: &mut Env, _: Id, with: Late) {
+        self.log(|log| log.late.push(with));
     }
 
     fn understands(&self, method: Method<'_>) -> bool {
