@@ -70,9 +70,9 @@ pub enum Offer<C> {
 
 /// A protocol to which HTTP hands a connection over. Bytes behind the request are its first.
 pub trait Upgrade: Protocol {
-    /// Looks at a request whose head is complete, before the application sees it. A request with
-    /// a body has to be received whole before its protocol changes (RFC 9110 §7.8): it is to be
-    /// passed or refused, and one that is accepted all the same is given up.
+    /// Looks at a request whose head is complete, a CONNECT too, before the application sees it. A
+    /// request with a body has to be received whole before its protocol changes (RFC 9110 §7.8):
+    /// it is to be passed or refused, and one that is accepted all the same is given up.
     fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn>;
 }
 

@@ -7,6 +7,7 @@ mod app;
 pub mod client;
 mod config;
 pub mod core;
+mod desk;
 mod front;
 mod pipe;
 mod proxied;
@@ -16,6 +17,7 @@ mod waits;
 
 pub use app::{App, Never, NoUpgrade, Offer, Upgrade};
 pub use config::Config;
+pub use desk::{Desk, Due};
 pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};

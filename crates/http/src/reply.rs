@@ -8,6 +8,7 @@
 
 use crate::core::encode::{self, Connection, ResponseHead};
 use crate::core::{Body, Invalid};
+use crate::desk::{Desk, Due, Whole};
 use crate::front::{Fronts, Head};
 use crate::server::Peer;
 use loopwork_tcp::reactor::{Env, Id, Trace};
@@ -51,16 +52,27 @@ pub(crate) struct Sending {
     pub(crate) close: bool,
     /// The client waits for `100 Continue`.
     pub(crate) expect: bool,
+    /// The answer comes over a desk.
+    pub(crate) due: bool,
+    /// Which request of its connection this answers.
+    pub(crate) number: u32,
 }
 
 impl Sending {
-    pub(crate) const IDLE: Sending =
-        Sending { phase: Phase::Head, head_only: false, old: false, close: false, expect: false };
+    pub(crate) const IDLE: Sending = Sending {
+        phase: Phase::Head,
+        head_only: false,
+        old: false,
+        close: false,
+        expect: false,
+        due: false,
+        number: 0,
+    };
 
     /// The response is complete, and its connection may have another.
     #[inline]
     pub(crate) fn stays(&self) -> bool {
-        self.phase == Phase::Done && !self.close
+        self.phase == Phase::Done && !(self.close | self.due)
     }
 }
 
@@ -358,6 +370,27 @@ impl<'a> Reply<'a> {
     /// Answers later: `exchange` is kept, and given back to the callbacks of this request.
     pub fn later<X>(self, exchange: X) -> Answer<X> {
         Answer(Some(exchange))
+    }
+
+    /// The answer comes over a desk.
+    pub(crate) fn owe(&mut self) -> Due {
+        self.body.sending.due = true;
+        Due { id: self.id, number: self.body.sending.number }
+    }
+
+    /// What has come over the desk for this request, while nothing else was answered.
+    pub(crate) fn came(&self, desk: &Desk) -> Option<Whole> {
+        let sending = &self.body.sending;
+        let awaited = sending.due && sending.phase == Phase::Head;
+        let due = Due { id: self.id, number: sending.number };
+        if awaited { desk.take(due) } else { None }
+    }
+
+    /// Answers with what has come.
+    #[cold]
+    pub(crate) fn hand_out(&mut self, whole: &Whole) {
+        let headers: Vec<_> = whole.headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        self.answer(whole.status, &headers, &whole.body);
     }
 
     /// As [`Sink::head`], of [`Reply::body`].

@@ -14,6 +14,7 @@ use crate::core::{
     Body, Decoder, Fields, Framing, Malformed, Method, Progress, Request, Step, Version,
     parse_request, parse_trailers,
 };
+use crate::desk::{Desk, Due};
 use crate::front::{Fronts, Head};
 use crate::proxied;
 use crate::reply::{DRAIN_MAX, Phase, Reply, Sending};
@@ -30,6 +31,8 @@ pub struct Http<A, U = NoUpgrade> {
     pub next: U,
     /// Limits and deadlines.
     pub config: Config,
+    /// Where answers from elsewhere are handed in, if any are.
+    pub desk: Option<Desk>,
     fields: Fields,
     fronts: Fronts,
 }
@@ -56,8 +59,6 @@ pub struct Serving<X> {
     pub(crate) wait: Wait,
     pub(crate) progress: Progress,
     drained: u32,
-    /// Requests so far.
-    requests: u32,
     /// Who asks, if it has an address.
     peer: Peer,
     pub(crate) sending: Sending,
@@ -80,13 +81,15 @@ impl<X> Serving<X> {
     #[inline]
     fn begin(&mut self, request: &Request<'_>, framing: &Framing, most: u32) {
         (self.stage, self.ended, self.drained) = (Stage::Exchange, false, 0);
-        self.requests = self.requests.saturating_add(1);
+        let number = self.sending.number.saturating_add(1);
         self.sending = Sending {
             phase: Phase::Head,
             head_only: request.method == Method::Head,
             old: request.version == Version::Http10,
-            close: !framing.keep_alive || self.last || self.requests >= most,
+            close: !framing.keep_alive || self.last || number >= most,
             expect: framing.expect_continue,
+            due: false,
+            number,
         };
     }
 }
@@ -102,7 +105,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
     /// A server from which connections may go on to another protocol.
     pub fn with_upgrade(app: A, next: U) -> Self {
         let (config, fields, fronts) = (Config::default(), Fields::new(), Fronts::default());
-        Http { app, next, config, fields, fronts }
+        Http { app, next, config, desk: None, fields, fronts }
     }
 
     /// What a trusted proxy says first: whether to go on with what lies behind it.
@@ -299,6 +302,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
         if s.stage != Stage::Exchange || s.sending.phase != Phase::Done || aborting {
             return;
         }
+        self.forget(s, io.id);
         if let Some(x) = s.x.take() {
             self.app.on_done(x, io.env, None);
             // Whoever paused the body is gone; the rest of it is drained.
@@ -363,11 +367,22 @@ impl<A: App, U: Upgrade> Http<A, U> {
             let _ = io.write(text.as_bytes());
             let _ = io.write(line.as_bytes());
         }
+        self.forget(s, io.id);
         if let Some(x) = s.x.take() {
             self.app.on_done(x, io.env, Some(Close::Aborted));
         }
         self.linger(s, io);
         true
+    }
+
+    /// An answer that may still be on its way over the desk is nobody's.
+    #[inline]
+    fn forget(&self, s: &Serving<A::Exchange>, id: Id) {
+        if s.sending.due
+            && let Some(desk) = &self.desk
+        {
+            desk.forget(Due { id, number: s.sending.number });
+        }
     }
 
     /// Woken or drained.
@@ -379,7 +394,10 @@ impl<A: App, U: Upgrade> Http<A, U> {
             let remaining = if s.ended { Some(0) } else { s.decoder.remaining() };
             let (sending, fronts) = (&mut s.sending, &mut self.fronts);
             let mut reply = Reply::new(io.reborrow(), sending, fronts, remaining, &s.peer);
-            self.app.on_more(x, &mut reply);
+            match self.desk.as_ref().and_then(|desk| reply.came(desk)) {
+                Some(whole) => reply.hand_out(&whole),
+                None => self.app.on_more(x, &mut reply),
+            }
         }
         self.after(conn, io);
     }
@@ -397,7 +415,6 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
             wait: Wait::default(),
             progress: Progress::new(),
             drained: 0,
-            requests: 0,
             sending: Sending::IDLE,
             peer,
             stage: if proxied { Stage::Proxy } else { Stage::Head },
@@ -497,8 +514,12 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
     fn on_close(&mut self, conn: Self::Conn, id: Id, env: &mut Env, why: Close) {
         match conn {
             Conn::Upgraded(c) => self.next.on_close(c, id, env, why),
-            Conn::Http(Serving { x: Some(x), .. }) => self.app.on_done(x, env, Some(why)),
-            Conn::Http(_) => {}
+            Conn::Http(s) => {
+                self.forget(&s, id);
+                if let Some(x) = s.x {
+                    self.app.on_done(x, env, Some(why));
+                }
+            }
         }
     }
 }

@@ -3,8 +3,13 @@
 
 mod peer;
 
-use loopwork_http::Http;
-use peer::{Server, Site};
+use loopwork_http::core::{Method, Request};
+use loopwork_http::tcp::reactor::{Env, Mailbox};
+use loopwork_http::tcp::{Close, Io, Protocol};
+use loopwork_http::{Answer, App, Desk, Due, Http, Offer, Reply, Upgrade};
+use peer::{PATIENCE, Server, Site};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -98,4 +103,200 @@ fn the_last_of_so_many_requests_is_the_last() {
     }
     assert_eq!(peer.rest(), "");
     assert_eq!(server.log.lock().unwrap().begun.len(), 6);
+}
+
+/// Opens a tunnel to itself: what comes is sent back, upper-case.
+struct Tunnel;
+
+impl Protocol for Tunnel {
+    type Conn = ();
+    fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        bytes.make_ascii_uppercase();
+        let _ = io.write(bytes);
+        bytes.len()
+    }
+}
+
+impl Upgrade for Tunnel {
+    fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<()> {
+        match (request.method, request.target) {
+            (Method::Connect, "a.example:443") => {
+                // A tunnel's head has no length (RFC 9110 §9.3.6).
+                let _ = io.write(b"HTTP/1.1 200 OK\r\n\r\n");
+                Offer::Accept(())
+            }
+            (Method::Connect, _) => Offer::Refuse(403, &[], "not there\n"),
+            _ => Offer::Pass,
+        }
+    }
+}
+
+#[test]
+fn a_tunnel_takes_the_early_bytes_along() {
+    let server = Server::run(|_, log| Http::with_upgrade(Site { log }, Tunnel));
+    let connect = |to: &str| format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n");
+    // Behind a request, with bytes that look like one behind it, whole and byte by byte.
+    let all = GET.to_owned() + &connect("a.example:443") + "get / http/1.1\r\n\r\n";
+    for step in [all.len(), 1] {
+        let mut peer = server.peer();
+        for piece in all.as_bytes().chunks(step) {
+            peer.send(piece);
+        }
+        assert_eq!(peer.response(false).text(), (200, "hello"));
+        assert_eq!(peer.until(b"\r\n\r\n"), "HTTP/1.1 200 OK\r\n\r\n");
+        assert_eq!(peer.until(b"\r\n\r\n"), "GET / HTTP/1.1\r\n\r\n");
+        peer.send("more");
+        assert_eq!(peer.until(b"E"), "MORE");
+        peer.end();
+        assert_eq!(peer.rest(), "");
+    }
+    let mut peer = server.peer();
+    peer.send(connect("b.example:443") + GET);
+    assert_eq!(peer.response(false).text(), (403, "not there\n"));
+    assert_eq!(peer.rest(), "");
+    assert_eq!(server.log.lock().unwrap().begun, ["/hello", "/hello"]);
+}
+
+/// What an application that answers over a desk has handed over.
+type Orders = Arc<Mutex<Vec<(String, Due)>>>;
+
+/// Hands every request to somebody else.
+struct Clerk {
+    desk: Desk,
+    orders: Orders,
+    done: Arc<Mutex<Vec<Option<Close>>>>,
+}
+
+impl App for Clerk {
+    type Exchange = ();
+
+    fn on_request(&mut self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<()> {
+        let due = self.desk.due(&mut reply);
+        self.orders.lock().unwrap().push((request.path().to_owned(), due));
+        if request.path() == "/changed-my-mind" {
+            return reply.send(503, &[], b"no time");
+        }
+        reply.later(())
+    }
+
+    fn on_more(&mut self, _: &mut (), reply: &mut Reply<'_>) {
+        // Someone else woke it: it is answered here, and the desk's answer comes too late.
+        reply.answer(504, &[], b"too slow");
+    }
+
+    fn on_done(&mut self, _: (), _: &mut Env, cut: Option<Close>) {
+        self.done.lock().unwrap().push(cut);
+    }
+}
+
+struct Office {
+    server: Server,
+    desk: Desk,
+    orders: Orders,
+    done: Arc<Mutex<Vec<Option<Close>>>>,
+    mailbox: Mailbox,
+}
+
+fn office() -> Office {
+    let (orders, done) = (Orders::default(), Arc::<Mutex<Vec<_>>>::default());
+    let (theirs, ends) = (orders.clone(), done.clone());
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = Server::run(move |lp, _| {
+        let mailbox = lp.mailbox().unwrap();
+        let desk = Desk::new(mailbox.clone());
+        tell.send((desk.clone(), mailbox)).unwrap();
+        let mut http = Http::new(Clerk { desk: desk.clone(), orders: theirs, done: ends });
+        http.desk = Some(desk);
+        http
+    });
+    let (desk, mailbox) = told.recv_timeout(PATIENCE).unwrap();
+    Office { server, desk, orders, done, mailbox }
+}
+
+impl Office {
+    /// The next request that was handed over.
+    fn order(&self) -> (String, Due) {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let order = self.orders.lock().unwrap().pop();
+            if let Some(order) = order {
+                return order;
+            }
+            assert!(Instant::now() < until, "no order");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn settled(&self) {
+        let until = Instant::now() + PATIENCE;
+        while self.desk.waiting() > 0 {
+            assert!(Instant::now() < until, "an order is left");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")
+}
+
+#[test]
+fn answers_from_threads_go_to_their_requests() {
+    let office = office();
+    let mut peers: Vec<_> = (0..8).map(|_| office.server.peer()).collect();
+    // Each pipelines four; they are answered by threads, in whatever order.
+    for (n, peer) in peers.iter_mut().enumerate() {
+        let all: String = (0..4).map(|m| get(&format!("/{n}/{m}"))).collect();
+        peer.send(all);
+    }
+    let mut threads = Vec::new();
+    for n in 0..32 {
+        let ((path, due), desk) = (office.order(), office.desk.clone());
+        threads.push(std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(n * 7 % 5));
+            let said = [("X-Path", &path[..])];
+            assert!(desk.answer(due, 200, &said, path.as_bytes()));
+            assert!(!desk.answer(due, 200, &said, b"twice"));
+        }));
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    for (n, peer) in peers.iter_mut().enumerate() {
+        for m in 0..4 {
+            let (path, got) = (format!("/{n}/{m}"), peer.response(false));
+            assert_eq!((got.text(), got.header("x-path")), ((200, &path[..]), Some(&path[..])));
+        }
+    }
+    assert_eq!(office.desk.waiting(), 0);
+    assert_eq!(*office.done.lock().unwrap(), [None; 32]);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_meets_nobody() {
+    let office = office();
+    let mut peer = office.server.peer();
+    peer.send(get("/changed-my-mind"));
+    assert_eq!(peer.response(false).text(), (503, "no time"));
+    let (_, gone) = office.order();
+    peer.send(get("/1"));
+    let (_, first) = office.order();
+    assert!(!office.desk.answer(gone, 200, &[], b"late"), "it was answered");
+    // Somebody else's wake answers it; the next request is not given this one's answer.
+    office.mailbox.wake(first.connection());
+    assert_eq!(peer.response(false).text(), (504, "too slow"));
+    peer.send(get("/2"));
+    let (_, second) = office.order();
+    assert!(!office.desk.answer(first, 200, &[], b"late"));
+    assert!(office.desk.answer(second, 200, &[], b"in time"));
+    assert_eq!(peer.response(false).text(), (200, "in time"));
+    // Who is gone waits for nothing. What it has not read makes its end a reset.
+    peer.send(get("/changed-my-mind") + &get("/3"));
+    let third = loop {
+        let (path, due) = office.order();
+        if path == "/3" {
+            break due;
+        }
+    };
+    drop(peer);
+    office.settled();
+    assert!(!office.desk.answer(third, 200, &[], b"late"));
 }
