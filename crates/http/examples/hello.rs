@@ -18,10 +18,7 @@ impl App for Hello {
             let plain = [("Content-Type", "text/plain; charset=utf-8")];
             return reply.send(200, &plain, "欢迎光临\n".as_bytes());
         }
-        let length = match request.framing().map(|f| f.body) {
-            Ok(Body::Length(n)) => Body::Length(n),
-            _ => Body::Chunked,
-        };
+        let length = reply.remaining().map_or(Body::Chunked, Body::Length);
         let kind = request.headers.get("content-type").map(|value| ("Content-Type", value));
         match reply.head(200, kind, length) {
             Ok(()) => reply.later(()),

@@ -46,10 +46,13 @@ impl App for Proxy {
     type Exchange = Ticket;
 
     fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Ticket> {
-        let Ok(framing) = request.framing() else { return reply.send(400, &[], b"") };
+        let body = match reply.remaining() {
+            Some(0) => Body::None,
+            length => length.map_or(Body::Chunked, Body::Length),
+        };
         let (method, target, host) = (request.method.as_str(), request.target, request.host());
         let connection = Connection::Implicit;
-        let head = RequestHead { method, target, host, body: framing.body, connection };
+        let head = RequestHead { method, target, host, body, connection };
         let headers = passed(request.headers, true);
         match self.client.request(reply.env, self.to.clone(), reply.id, &head, headers) {
             Ok(ticket) => reply.later(ticket),

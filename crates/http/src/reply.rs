@@ -367,6 +367,13 @@ impl<'a> Reply<'a> {
         }
     }
 
+    /// How many bytes of the request's body are still to come, which in `on_request` is all of
+    /// them; `None`: the client does not say, it sends chunks.
+    #[must_use]
+    pub fn remaining(&self) -> Option<u64> {
+        self.remaining
+    }
+
     /// Answers later: `exchange` is kept, and given back to the callbacks of this request.
     pub fn later<X>(self, exchange: X) -> Answer<X> {
         Answer(Some(exchange))

@@ -121,10 +121,11 @@ fn a_slow_reader_slows_the_origin() {
     let (origin, proxy) = pair();
     let mut peer = proxy.peer();
     peer.send("GET /sized?50000000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    origin.until("it began", |log| log.written > 0);
     std::thread::sleep(Duration::from_millis(400));
     let written = origin.log.lock().unwrap().written;
     // Four sockets' buffers are the kernel's, two connections' and one pipe's are ours.
-    assert!(written > 0 && written < 25_000_000, "{written}");
+    assert!(written < 25_000_000, "{written}");
     assert_eq!(peer.response(false).body.len(), 50_000_000);
     assert_eq!(peer.get("/hello").text(), (200, "hello"));
 }

@@ -1,5 +1,6 @@
 //! How connections of the server end, over real sockets: deadlines, floods, peers that are slow,
-//! half-closed or gone, and the shutdown.
+//! half-closed or gone, and the shutdown. How exact the deadlines are is for `server_waits.rs`,
+//! where no other program delays anyone.
 
 mod peer;
 
@@ -37,14 +38,6 @@ fn a_slow_head_is_408() {
     assert_eq!((got.status, got.header("connection")), (408, Some("close")));
     took(began, SHORT);
     assert_eq!(peer.rest(), "");
-    // It is one request's: the next one has its own.
-    let mut peer = server.peer();
-    for _ in 0..4 {
-        peer.send("GET /hello HTTP/1.1\r\nHo");
-        std::thread::sleep(SHORT / 2);
-        peer.send("st: a\r\n\r\n");
-        assert_eq!(peer.response(false).status, 200);
-    }
 }
 
 #[test]
@@ -78,18 +71,9 @@ fn a_slow_body_is_408_or_a_cut() {
 #[test]
 fn an_idle_connection_is_closed_without_a_word() {
     let server = site(|http| http.config.keep_alive = SHORT);
-    let (mut idle, mut used) = (server.peer(), server.peer());
     let began = Instant::now();
-    assert_eq!(used.get("/hello").status, 200);
-    assert_eq!(idle.rest(), "");
+    assert_eq!(server.peer().rest(), "");
     took(began, SHORT);
-    assert_eq!(used.rest(), "");
-    // An answer that takes longer is awaited.
-    let mut peer = server.peer();
-    for _ in 0..4 {
-        assert_eq!(peer.get("/late").status, 200);
-        std::thread::sleep(SHORT / 3);
-    }
 }
 
 #[test]
@@ -110,12 +94,9 @@ fn who_does_not_read_is_cut_off() {
 
 #[test]
 fn who_reads_slowly_is_not() {
-    // More than the kernels' buffers hold, and the deadlines pass many times. The last response
-    // of its connection, so that the linger's deadline does as well.
-    let server = site(|http| {
-        http.config.write_timeout = SHORT * 4;
-        http.config.linger = SHORT;
-    });
+    // More than the kernels' buffers hold. The last response of its connection, so that the
+    // linger's deadline passes as well.
+    let server = site(|http| http.config.linger = SHORT);
     let mut peer = server.peer();
     peer.send("GET /big?30000000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
     std::thread::sleep(SHORT * 3);

@@ -3,9 +3,10 @@
 
 mod peer;
 
+use loopwork_http::core::Request;
 use loopwork_http::tcp::reactor::{Env, Id, Instant, Loop};
 use loopwork_http::tcp::{self, Close, Io, Protocol, listen, shutdown};
-use loopwork_http::{Http, Late};
+use loopwork_http::{Http, Late, NoUpgrade, Offer, Upgrade};
 use loopwork_sim::{Faults, Sim};
 use peer::{Log, Site};
 use std::cell::RefCell;
@@ -30,8 +31,8 @@ struct Seen {
     closed: Option<(Duration, Close)>,
 }
 
-/// Sends its script, so long after the beginning each, and reads as fast as `pace` says: so many
-/// bytes a second.
+/// Sends its script, so long after the beginning each (nothing is its end), and reads as fast as
+/// `pace` says: so many bytes a second.
 struct Script {
     steps: Vec<(Duration, Vec<u8>)>,
     pace: Option<usize>,
@@ -53,6 +54,9 @@ impl Peers {
                 break;
             }
             let _ = io.write(bytes);
+            if bytes.is_empty() {
+                io.end();
+            }
             conn.next += 1;
         }
     }
@@ -106,10 +110,19 @@ type Steps = Vec<(Duration, Vec<u8>)>;
 
 /// One connection with a server that `set` sets up; what both saw.
 fn run(set: impl Fn(&mut Http<Site>), steps: Steps, pace: Option<usize>) -> (Seen, Log) {
+    run_with(NoUpgrade, set, steps, pace)
+}
+
+fn run_with<U: Upgrade>(
+    next: U,
+    set: impl Fn(&mut Http<Site, U>),
+    steps: Steps,
+    pace: Option<usize>,
+) -> (Seen, Log) {
     let faults = Faults { window: 4096..=4096, ..Faults::none() };
     let mut lp = Loop::new(Sim::with_faults(1, faults));
     let log = Arc::<Mutex<Log>>::default();
-    let mut http = Http::new(Site { log: log.clone() });
+    let mut http = Http::with_upgrade(Site { log: log.clone() }, next);
     set(&mut http);
     let at = "127.0.0.1:80".parse().unwrap();
     let (server, _) = listen(&mut lp, at, http).unwrap();
@@ -185,6 +198,51 @@ fn the_second_head_has_as_much_time() {
 }
 
 #[test]
+fn each_head_has_its_own_time() {
+    let halves = ["GET /hello HTTP/1.1\r\nHo", "st: a\r\n\r\n"];
+    let steps = (0..8).map(|n| (secs(1 + 8 * n), halves[n as usize % 2].into())).collect();
+    let (seen, log) = run(|_| {}, steps, None);
+    at(seen.ended, secs(57 + 60));
+    assert_eq!((log.late, log.begun.len()), (vec![], 4));
+}
+
+#[test]
+fn an_answer_that_takes_longer_than_an_idle_connection_is_awaited() {
+    let get = b"GET /late HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    let set = |http: &mut Http<Site>| http.config.keep_alive = Duration::from_millis(30);
+    let (seen, _) = run(set, vec![(secs(0), get.repeat(2))], None);
+    assert_eq!(text(&seen).matches("at last").count(), 2);
+    at(seen.ended, Duration::from_millis(130));
+}
+
+/// Has nothing to say.
+struct Silent;
+
+impl Protocol for Silent {
+    type Conn = ();
+    fn on_data(&mut self, _: &mut (), _: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        bytes.len()
+    }
+}
+
+impl Upgrade for Silent {
+    fn offer(&mut self, _: &Request<'_>, io: &mut Io<'_>) -> Offer<()> {
+        let _ = io.write(b"HTTP/1.1 101 \r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
+        Offer::Accept(())
+    }
+}
+
+#[test]
+fn what_follows_an_upgrade_has_its_own_time() {
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".to_vec();
+    let steps = vec![(secs(1), get), (secs(1000), vec![])];
+    let (seen, log) = run_with(Silent, |_| {}, steps, None);
+    at(seen.ended, secs(1000));
+    assert!(text(&seen).starts_with("HTTP/1.1 101 "), "{}", text(&seen));
+    assert_eq!((log.late, seen.closed.unwrap().1), (vec![], Close::Finished));
+}
+
+#[test]
 fn a_body_that_drips_is_answered_when_its_window_ends() {
     // 200 bytes a second are too few, and so is a body that stops.
     for drops in [drip(secs(1), secs(1), &[b'x'; 200], 90), vec![]] {
@@ -243,7 +301,14 @@ fn who_reads_too_slowly_is_cut_off() {
             assert!(when >= secs(30) && when < secs(61) + EXACT, "{path} {pace}: {when:?}");
         }
     }
-    // Fast enough is fast enough, and one byte now and then is, where nobody asks for more.
+    // Fast enough is fast enough, also in the last response and in one that is given at once.
+    for path in ["/sized?100000", "/big?100000", "/blob?100000"] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let (seen, log) = run(|_| {}, vec![(secs(0), head.into())], Some(400));
+        let count = seen.text.iter().filter(|b| **b == b'x').count();
+        assert_eq!((count, log.late, seen.closed.unwrap().1), (100_000, vec![], Close::Finished));
+    }
+    // And one byte now and then is, where nobody asks for more.
     let (seen, log) = run(|_| {}, get("/sized?150000"), Some(400));
     assert_eq!((log.late, log.done), (vec![], vec![("/sized".to_owned(), None)]));
     assert!(seen.ended.unwrap() > secs(300));
