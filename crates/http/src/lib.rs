@@ -8,6 +8,7 @@ pub mod client;
 mod config;
 pub mod core;
 mod desk;
+pub mod forms;
 mod front;
 mod pipe;
 mod proxied;
