@@ -36,6 +36,10 @@ struct Front {
     status: u16,
     /// Bytes of status line and date; the headers are behind them.
     fixed: usize,
+    /// Where the headers end; the body's length and the head's end are behind them.
+    end: usize,
+    /// The length that stands there, if one does.
+    length: Option<u64>,
     lines: Vec<u8>,
     /// How long name and value of each header are.
     spans: Vec<(usize, usize)>,
@@ -106,8 +110,7 @@ impl Fronts {
                 (at, count) = (behind, count + 1);
                 continue;
             }
-            front.lines.truncate(at);
-            front.spans.truncate(count);
+            front.cut(at, count);
             out.extend_from_slice(&front.lines);
             at = 0;
             let mut keep = true;
@@ -116,6 +119,19 @@ impl Fronts {
                 dated |= front.anew(out, name.as_ref(), value.as_ref(), &mut keep)?;
             }
             break;
+        }
+        if at == front.end
+            && head.connection == encode::Connection::Implicit
+            && let Body::Length(length) = head.body
+        {
+            // As a rule: all is as it was.
+            if front.length != Some(length) {
+                front.cut(at, count);
+                length_and_end(&mut front.lines, length);
+                front.length = Some(length);
+            }
+            out.extend_from_slice(&front.lines);
+            return Ok(());
         }
         out.extend_from_slice(&front.lines[..at]);
         if dated {
@@ -161,15 +177,22 @@ impl Front {
     #[cold]
     fn make(&mut self, status: u16, date: &[u8]) -> Result<(), Invalid> {
         self.status = 0;
-        self.lines.clear();
-        self.spans.clear();
+        self.cut(0, 0);
         encode::status_line(&mut self.lines, status, None)?;
         for part in [b"Date: ", date, b"\r\n"] {
             self.lines.extend_from_slice(part);
         }
         self.fixed = self.lines.len();
+        self.end = self.fixed;
         self.status = status;
         Ok(())
+    }
+
+    /// Keeps the first of the headers, which end there.
+    fn cut(&mut self, end: usize, count: usize) {
+        self.lines.truncate(end);
+        self.spans.truncate(count);
+        (self.end, self.length) = (end, None);
     }
 
     /// Is this the header that was there the last time? Then where the one behind it begins.
@@ -206,6 +229,7 @@ impl Front {
         if *keep {
             self.lines.extend_from_slice(line);
             self.spans.push((name.len(), value.len()));
+            self.end = self.lines.len();
         }
         Ok(dated)
     }
@@ -262,6 +286,7 @@ mod tests {
             Just(Body::Chunked),
             Just(Body::UntilClose),
             any::<u64>().prop_map(Body::Length),
+            (0u64..2).prop_map(Body::Length),
         ]
     }
 
@@ -299,7 +324,7 @@ mod tests {
             assert_eq!(out.iter().filter(|b| **b == b'x').count(), 4 * 700);
         }
         let front = &fronts.made[200 % KEPT];
-        assert!(front.lines.len() <= front.fixed + LINES_MAX && front.spans.len() == 1);
+        assert!(front.end <= front.fixed + LINES_MAX && front.spans.len() == 1);
     }
 
     proptest! {

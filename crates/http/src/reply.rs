@@ -69,6 +69,12 @@ impl Sending {
         number: 0,
     };
 
+    /// Nothing was sent, and nothing is out of the ordinary.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.phase == Phase::Head && !(self.head_only | self.old | self.close | self.expect)
+    }
+
     /// The response is complete, and its connection may have another.
     #[inline]
     pub(crate) fn stays(&self) -> bool {
@@ -344,6 +350,20 @@ impl<'a> Reply<'a> {
     /// When there was a head already.
     pub fn answer(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
         let sink = &mut self.body;
+        let plain = matches!(status, 200..=203 | 205..=303 | 305..=999) && self.uploaded;
+        if plain && sink.sending.is_plain() {
+            // As a rule: there is nothing to choose.
+            let length = Body::Length(body.len() as u64);
+            let head = Head { status, body: length, connection: Connection::Implicit };
+            let out = sink.out.buffer();
+            let before = out.len();
+            if sink.fronts.head(out, &head, headers.iter().copied()).is_ok() {
+                out.extend_from_slice(body);
+                sink.sending.phase = Phase::Done;
+                return;
+            }
+            out.truncate(before);
+        }
         // Nobody will read what is still to come: a client that waits for 100 gets this instead,
         // and a long body costs more than the connection.
         let short = self.remaining.is_some_and(|n| n <= DRAIN_MAX) && !sink.sending.expect;
