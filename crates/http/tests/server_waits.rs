@@ -317,6 +317,20 @@ fn who_reads_too_slowly_is_cut_off() {
 }
 
 #[test]
+fn a_window_in_which_there_was_nothing_to_read_accuses_nobody() {
+    // The answer comes just before the first window ends: little of it is taken by then.
+    let get = b"GET /much-later?29990 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec();
+    let get_and_stay = b"GET /much-later?29990 HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    // More than the kernels hold.
+    let set = |http: &mut Http<Site>| http.config.download_rate = 1000;
+    for request in [get, get_and_stay] {
+        let (seen, log) = run(set, vec![(secs(0), request)], Some(3_000));
+        assert_eq!((log.late, log.done), (vec![], vec![("/much-later".to_owned(), None)]));
+        assert!(seen.text.ends_with(&[b'x'; 100_000]));
+    }
+}
+
+#[test]
 fn an_answer_that_is_not_there_yet_is_awaited() {
     let steps = vec![(secs(0), b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n".to_vec())];
     // The peer does not wait for ever, the server does: nobody is to blame but the application.

@@ -88,6 +88,7 @@ impl App for Site {
         let mut x = Visit { path, number, ..Visit::default() };
         match r.path() {
             "/late" => wake_in(reply.env, reply.id, 50),
+            "/much-later" => wake_in(reply.env, reply.id, number),
             "/wait" | "/sum" | "/early" | "/trailers" => {}
             "/never" => {}
             "/deaf" => reply.pause(),
@@ -186,6 +187,13 @@ impl App for Site {
     fn on_more(&mut self, x: &mut Visit, reply: &mut Reply<'_>) {
         match &x.path[..] {
             "/late" => reply.answer(200, &[], b"at last"),
+            "/much-later" => {
+                if !reply.body.started() {
+                    x.number = 100_000;
+                    reply.head(200, NONE, Body::Length(x.number)).unwrap();
+                }
+                self.fill(x, reply);
+            }
             "/big" | "/sized" => self.fill(x, reply),
             "/echo" | "/pause" => reply.resume(),
             _ => {}
