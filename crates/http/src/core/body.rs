@@ -11,7 +11,7 @@
 
 use core::ops::Range;
 
-use super::{Body, Fields, Headers, Limits, Malformed, head, limits::CHUNK_SIZE_DIGITS, scan};
+use super::{Body, Fields, Headers, Limits, Malformed, limits::CHUNK_SIZE_DIGITS, lines, scan};
 
 /// What the decoder found at the front of the bytes it was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -310,7 +310,7 @@ impl Decoder {
             if line == b"\r" || line.ends_with(b"\r\n\r") {
                 let end = start + lf + 1;
                 self.state = State::End;
-                head::trailer_lines(&section[..end], limits, |_| {})?;
+                lines::trailer_lines(&section[..end], limits, |_| {})?;
                 let trailers = if end > 2 { skip..skip + end } else { 0..0 };
                 return Ok(Step::End { skip: skip + end, trailers });
             }
@@ -337,7 +337,7 @@ pub fn parse_trailers<'a>(
 ) -> Result<Headers<'a>, Malformed> {
     fields.list.clear();
     if !section.is_empty() {
-        head::trailer_lines(section, limits, |field| {
+        lines::trailer_lines(section, limits, |field| {
             let at = field.name_at as usize;
             let name = &section[at..at + usize::from(field.name_len)];
             if !is_forbidden_trailer(name) {

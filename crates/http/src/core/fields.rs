@@ -20,21 +20,57 @@ pub(crate) enum Known {
 }
 
 impl Known {
-    /// Length and first letter decide for most names, so this is one comparison at the most.
+    /// A bit of its own for each known name.
+    #[inline]
+    pub(crate) const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// What this token names.
     #[inline]
     pub(crate) fn of(name: &[u8]) -> Self {
-        let (text, known): (&[u8], _) = match name.len() {
-            4 => (b"host", Self::Host),
-            6 => (b"expect", Self::Expect),
-            7 => (b"upgrade", Self::Upgrade),
-            10 => (b"connection", Self::Connection),
-            14 => (b"content-length", Self::ContentLength),
-            17 => (b"transfer-encoding", Self::TransferEncoding),
-            _ => return Self::Other,
-        };
-        let same = name[0] | 0x20 == text[0] && name.eq_ignore_ascii_case(text);
-        if same { known } else { Self::Other }
+        Self::at(name, 0, name.len())
     }
+
+    /// What the token of this length at `at` names. Length and first letter decide for most, so
+    /// this is one comparison at the most.
+    #[inline(always)]
+    pub(crate) fn at(bytes: &[u8], at: usize, len: usize) -> Self {
+        /// The first letter of the known name of this length; no letter where there is none.
+        const FIRST: [u8; 32] = {
+            let mut first = [0; 32];
+            (first[4], first[6], first[7]) = (b'h', b'e', b'u');
+            (first[10], first[14], first[17]) = (b'c', b'c', b't');
+            first
+        };
+        match (FIRST.get(len), bytes.get(at)) {
+            (Some(letter), Some(first)) if *letter == first | 0x20 => Self::compare(bytes, at, len),
+            _ => Self::Other,
+        }
+    }
+
+    #[inline(never)]
+    fn compare(bytes: &[u8], at: usize, len: usize) -> Self {
+        let name = bytes.get(at..).unwrap_or_default();
+        match len {
+            4 if same(name, b"host") => Self::Host,
+            6 if same(name, b"expect") => Self::Expect,
+            7 if same(name, b"upgrade") => Self::Upgrade,
+            10 if same(name, b"connection") => Self::Connection,
+            14 if same(name, b"content-length") => Self::ContentLength,
+            17 if same(name, b"transfer-encoding") => Self::TransferEncoding,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Does a name begin like this? Bit 0x20 makes letters small, and makes of no other `tchar` a
+/// letter or a dash: `name` is a token.
+#[inline]
+fn same<const N: usize>(name: &[u8], text: &[u8; N]) -> bool {
+    let differs = |(a, b): (&u8, &u8)| (a | 0x20) ^ b;
+    name.first_chunk::<N>()
+        .is_some_and(|name| name.iter().zip(text).map(differs).fold(0, |all, one| all | one) == 0)
 }
 
 /// One header line, as offsets into the head. 16 bytes.

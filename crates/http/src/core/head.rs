@@ -11,9 +11,11 @@
 
 use super::{
     Fields, Headers, Limits, Malformed, Method, Request, Response, Version,
+    cursor::Cursor,
     fields::{Field, Known},
     limits::METHOD_BYTES,
-    scan, target,
+    lines::{Stop, Summary, header_lines, line_end},
+    scan, simd, target,
 };
 
 /// How far a head that is not whole was looked at. One per connection; 8 bytes.
@@ -39,19 +41,6 @@ impl Progress {
     }
 }
 
-/// Why a pass stopped.
-enum Stop {
-    More,
-    Bad(Malformed),
-}
-
-impl From<Malformed> for Stop {
-    #[inline]
-    fn from(sin: Malformed) -> Self {
-        Self::Bad(sin)
-    }
-}
-
 /// Parses the head of a request at the start of `bytes`.
 ///
 /// `Ok(Some((request, used)))`: `bytes[..used]` is the head, and the body follows it.
@@ -73,11 +62,14 @@ pub fn parse_request<'a>(
     // Longer than this the first line has a part that is too long, and the pass says which:
     // an empty line, the method, the target, two spaces, the version, CRLF.
     let longest = 2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2;
-    let parsed = parse(bytes, seen, fields, limits, longest, request_line);
-    let Some((line, end)) = parsed? else { return Ok(None) };
+    let (mut line, mut found) = (Line::EMPTY, Summary::default());
+    let end = parse(bytes, seen, fields, limits, longest, &mut line, &mut found)?;
+    if end == 0 {
+        return Ok(None);
+    }
     let headers = Headers::new(bytes, &fields.list);
     let parts = target::parse(line.method, line.target)?;
-    let host_field = host(&headers, line.version)?;
+    let host_field = host(bytes, &found, line.version)?;
     let Line { method, target, version } = line;
     Ok(Some((Request { method, target, version, headers, parts, host_field }, end)))
 }
@@ -93,48 +85,47 @@ pub fn parse_response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    let parsed = parse(bytes, seen, fields, limits, usize::MAX, status_line);
-    let Some(((version, status, reason), end)) = parsed? else { return Ok(None) };
+    let (mut line, mut found) = (Status::EMPTY, Summary::default());
+    let end = parse(bytes, seen, fields, limits, usize::MAX, &mut line, &mut found)?;
+    if end == 0 {
+        return Ok(None);
+    }
     let headers = Headers::new(bytes, &fields.list);
+    let Status { version, status, reason } = line;
     Ok(Some((Response { version, status, reason, headers }, end)))
 }
 
-/// The search and the passes: see the rules at the top. `first_line` parses a first line, and
-/// gives it and where the headers begin; `longest` is how long it can be.
+/// The search and the passes: see the rules at the top. `longest` is how long a first line can
+/// be.
 #[inline(always)]
-fn parse<'a, T>(
+fn parse<'a, F: FirstLine<'a>>(
     bytes: &'a [u8],
     seen: &mut Progress,
     fields: &mut Fields,
     limits: &Limits,
     longest: usize,
-    first_line: impl FnOnce(&'a [u8], &Limits) -> Result<(T, usize), Stop>,
-) -> Result<Option<(T, usize)>, Malformed> {
+    line: &mut F,
+    found: &mut Summary,
+) -> Result<usize, Malformed> {
     let room = limits.head_bytes as usize;
     let head = &bytes[..bytes.len().min(room)];
     if seen.searched != 0 {
         let too_long = head.len() >= room || (!seen.first_line && head.len() > longest);
         if !search(head, seen) && !too_long {
-            return Ok(None);
+            return Ok(0);
         }
     }
     if head.is_empty() && room != 0 {
-        return Ok(None);
+        return Ok(0);
     }
-    let passed = first_line(head, limits).and_then(|(line, at)| {
-        seen.first_line = true;
-        fields.list.clear();
-        let list = &mut fields.list;
-        Ok((line, header_lines(head, at, limits, |field| list.push(field))?))
-    });
-    match passed {
-        Ok(whole) => {
+    match pass(head, &mut fields.list, limits, &mut seen.first_line, line, found) {
+        Ok(end) => {
             *seen = Progress::new();
-            Ok(Some(whole))
+            Ok(end)
         }
         Err(Stop::More) if head.len() < room => {
             seen.searched = head.len() as u32;
-            Ok(None)
+            Ok(0)
         }
         Err(Stop::More) => {
             *seen = Progress::new();
@@ -145,6 +136,35 @@ fn parse<'a, T>(
             Err(sin)
         }
     }
+}
+
+/// A first line: of a request or of a response.
+trait FirstLine<'a>: Sized {
+    /// Parses it: gives where the headers begin.
+    fn parse(
+        &mut self,
+        bytes: &'a [u8],
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<usize, Stop>;
+}
+
+/// One pass over a head, as far as it came. `whole_line` is set when the first line is whole.
+#[inline(always)]
+fn pass<'a, F: FirstLine<'a>>(
+    bytes: &'a [u8],
+    list: &mut Vec<Field>,
+    limits: &Limits,
+    whole_line: &mut bool,
+    line: &mut F,
+    found: &mut Summary,
+) -> Result<usize, Stop> {
+    let mut cursor = Cursor::new(bytes);
+    cursor.start();
+    let at = line.parse(bytes, &mut cursor, limits)?;
+    *whole_line = true;
+    list.clear();
+    header_lines(bytes, &mut cursor, at, limits, found, |field| list.push(field))
 }
 
 /// Searches what is new for a reason to parse: the head is whole, its first line is whole, or
@@ -175,70 +195,94 @@ struct Line<'a> {
     version: Version,
 }
 
-/// `request-line = method SP request-target SP HTTP-version`, then CRLF. One empty line before
-/// it is skipped (RFC 9112 §2.2): some clients send one behind a body.
-#[inline]
-fn request_line<'a>(bytes: &'a [u8], limits: &Limits) -> Result<(Line<'a>, usize), Stop> {
-    let mut at = 0;
-    if let Some(b'\r' | b'\n') = bytes.first() {
-        at = line_end(bytes, 0, Malformed::BareCr)?;
-        if let Some(b'\r' | b'\n') = bytes.get(at) {
-            line_end(bytes, at, Malformed::BareCr)?;
-            return Err(Malformed::LeadingEmptyLines.into());
+impl Line<'_> {
+    const EMPTY: Self = Self { method: Method::Get, target: "", version: Version::Http11 };
+}
+
+impl<'a> FirstLine<'a> for Line<'a> {
+    /// `request-line = method SP request-target SP HTTP-version`, then CRLF. One empty line
+    /// before it is skipped (RFC 9112 §2.2): some clients send one behind a body.
+    #[inline(always)]
+    fn parse(
+        &mut self,
+        bytes: &'a [u8],
+        cursor: &mut Cursor<'_>,
+        limits: &Limits,
+    ) -> Result<usize, Stop> {
+        let mut at = 0;
+        if let Some(b'\r' | b'\n') = bytes.first() {
+            at = empty_line(bytes)?;
         }
-    }
 
-    let method = if bytes[at..].starts_with(b"GET ") {
-        at += 4;
-        Method::Get
-    } else {
-        method(bytes, &mut at)?
-    };
+        let method = if bytes[at..].starts_with(b"GET ") {
+            at += 4;
+            Method::Get
+        } else {
+            let end = cursor.name_end(at);
+            let method = method(bytes, at, end)?;
+            at = end + 1;
+            method
+        };
 
-    let rest = &bytes[at..];
-    let room = limits.target_bytes as usize;
-    let len = scan::target(&rest[..rest.len().min(room.saturating_add(1))]);
-    if len > room {
-        return Err(Malformed::TargetTooLong.into());
-    }
-    match rest.get(len) {
-        None => return Err(Stop::More),
-        Some(b' ') if len > 0 => {}
-        Some(b'#') => return Err(Malformed::FragmentInTarget.into()),
-        Some(b'\r') if len > 0 => {
-            line_end(bytes, at + len, Malformed::BareCr)?;
-            return Err(Malformed::MissingVersion.into());
+        let end = cursor.target_end(at);
+        if bytes.get(end) != Some(&b' ') || end == at || end - at > limits.target_bytes as usize {
+            return Err(no_target(bytes, at, end, limits));
         }
-        Some(b'\n') => return Err(Malformed::BareLf.into()),
-        Some(_) => return Err(Malformed::InvalidTarget.into()),
-    }
-    let target = scan::ascii(&rest[..len]);
-    at += len + 1;
+        let target = scan::ascii(&bytes[at..end]);
+        at = end + 1;
 
-    if bytes[at..].starts_with(b"HTTP/1.1\r\n") {
-        return Ok((Line { method, target, version: Version::Http11 }, at + VERSION.len() + 2));
+        let rest = &bytes[at..];
+        if rest.starts_with(b"HTTP/1.1\r\n") {
+            *self = Line { method, target, version: Version::Http11 };
+            return Ok(at + VERSION.len() + 2);
+        }
+        *self = Line { method, target, version: version(rest)? };
+        line_end(bytes, at + VERSION.len(), Malformed::InvalidVersion)
     }
-    let version = version(&bytes[at..])?;
-    let end = line_end(bytes, at + VERSION.len(), Malformed::InvalidVersion)?;
-    Ok((Line { method, target, version }, end))
+}
+
+/// The empty line in front, which may be one.
+#[cold]
+fn empty_line(bytes: &[u8]) -> Result<usize, Stop> {
+    let at = line_end(bytes, 0, Malformed::BareCr)?;
+    if let Some(b'\r' | b'\n') = bytes.get(at) {
+        line_end(bytes, at, Malformed::BareCr)?;
+        return Err(Malformed::LeadingEmptyLines.into());
+    }
+    Ok(at)
 }
 
 /// `method = token`, and the space behind it.
-fn method<'a>(bytes: &'a [u8], at: &mut usize) -> Result<Method<'a>, Stop> {
-    let rest = &bytes[*at..];
-    let len = scan::token(&rest[..rest.len().min(METHOD_BYTES + 1)]);
-    if len > METHOD_BYTES {
+fn method(bytes: &[u8], at: usize, end: usize) -> Result<Method<'_>, Stop> {
+    if end - at > METHOD_BYTES {
         return Err(Malformed::MethodTooLong.into());
     }
-    match rest.get(len) {
-        None => return Err(Stop::More),
-        Some(b' ') if len > 0 => {}
+    match bytes.get(end) {
+        None => Err(Stop::More),
+        Some(b' ') if end > at => Ok(Method::new(scan::ascii(&bytes[at..end]))),
         // The type of a TLS handshake record.
-        Some(0x16) if len == 0 => return Err(Malformed::TlsHello.into()),
-        Some(_) => return Err(Malformed::InvalidMethod.into()),
+        Some(0x16) if end == at => Err(Malformed::TlsHello.into()),
+        Some(_) => Err(Malformed::InvalidMethod.into()),
     }
-    *at += len + 1;
-    Ok(Method::new(scan::ascii(&rest[..len])))
+}
+
+/// What is wrong with a target that is empty, too long, or not followed by a space.
+#[cold]
+fn no_target(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Stop {
+    if end - at > limits.target_bytes as usize {
+        return Malformed::TargetTooLong.into();
+    }
+    let sin = match bytes.get(end) {
+        None => return Stop::More,
+        Some(b'#') => Malformed::FragmentInTarget,
+        Some(b'\r') if end > at => match line_end(bytes, end, Malformed::BareCr) {
+            Ok(_) => Malformed::MissingVersion,
+            Err(stop) => return stop,
+        },
+        Some(b'\n') => Malformed::BareLf,
+        Some(_) => Malformed::InvalidTarget,
+    };
+    sin.into()
 }
 
 const VERSION: &[u8; 8] = b"HTTP/1.1";
@@ -265,140 +309,75 @@ fn version(bytes: &[u8]) -> Result<Version, Stop> {
     }
 }
 
-type Status<'a> = (Version, u16, &'a [u8]);
+/// A status line.
+struct Status<'a> {
+    version: Version,
+    status: u16,
+    reason: &'a [u8],
+}
 
-/// `status-line = HTTP-version SP status-code SP [ reason-phrase ]`, then CRLF. The space behind
-/// the code may be missing too: many servers drop it with the phrase, and nothing hangs on it.
-#[inline]
-fn status_line<'a>(bytes: &'a [u8], _: &Limits) -> Result<(Status<'a>, usize), Stop> {
-    let version = version(bytes)?;
-    let rest = &bytes[VERSION.len()..];
+impl Status<'_> {
+    const EMPTY: Self = Self { version: Version::Http11, status: 0, reason: &[] };
+}
+
+impl<'a> FirstLine<'a> for Status<'a> {
+    /// `status-line = HTTP-version SP status-code SP [ reason-phrase ]`, then CRLF. The space
+    /// behind the code may be missing too: many servers drop it with the phrase, and nothing
+    /// hangs on it.
+    #[inline(always)]
+    fn parse(
+        &mut self,
+        bytes: &'a [u8],
+        cursor: &mut Cursor<'_>,
+        _: &Limits,
+    ) -> Result<usize, Stop> {
+        let version = version(bytes)?;
+        let rest = &bytes[VERSION.len()..];
+        let &[b' ', a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] = rest else {
+            return Err(no_status(rest));
+        };
+        let digit = |b: u8| u16::from(b - b'0');
+        let status = digit(a) * 100 + digit(b) * 10 + digit(c);
+        let at = VERSION.len() + 4;
+        *self = Status { version, status, reason: &[] };
+        if bytes.get(at) != Some(&b' ') {
+            return line_end(bytes, at, Malformed::InvalidStatus);
+        }
+        // reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )
+        let end = cursor.value_end(at + 1);
+        self.reason = bytes.get(at + 1..end).unwrap_or_default();
+        line_end(bytes, end, Malformed::InvalidReason)
+    }
+}
+
+/// What is wrong with the status code and the space before it, if anything.
+#[cold]
+fn no_status(rest: &[u8]) -> Stop {
     for (at, &b) in rest.iter().take(4).enumerate() {
         match at {
-            0 if b != b' ' => return Err(Malformed::InvalidVersion.into()),
-            1 if !matches!(b, b'1'..=b'9') => return Err(Malformed::InvalidStatus.into()),
-            2 | 3 if !b.is_ascii_digit() => return Err(Malformed::InvalidStatus.into()),
+            0 if b != b' ' => return Malformed::InvalidVersion.into(),
+            1 if !matches!(b, b'1'..=b'9') => return Malformed::InvalidStatus.into(),
+            2 | 3 if !b.is_ascii_digit() => return Malformed::InvalidStatus.into(),
             _ => {}
         }
     }
-    let [_, a, b, c, rest @ ..] = rest else { return Err(Stop::More) };
-    let digit = |b: &u8| u16::from(b - b'0');
-    let status = digit(a) * 100 + digit(b) * 10 + digit(c);
-    let at = bytes.len() - rest.len();
-    match rest.first() {
-        Some(b' ') => {
-            // reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )
-            let len = scan::value(&rest[1..]);
-            let end = line_end(bytes, at + 1 + len, Malformed::InvalidReason)?;
-            Ok(((version, status, &rest[1..1 + len]), end))
-        }
-        _ => Ok(((version, status, &[]), line_end(bytes, at, Malformed::InvalidStatus)?)),
-    }
-}
-
-/// A line must end at `at`: gives where the next begins. Something other than CRLF is `else_`.
-#[inline(always)]
-fn line_end(bytes: &[u8], at: usize, else_: Malformed) -> Result<usize, Stop> {
-    match bytes.get(at..) {
-        Some([b'\r', b'\n', ..]) => Ok(at + 2),
-        None | Some([] | [b'\r']) => Err(Stop::More),
-        Some([b'\r', ..]) => Err(Malformed::BareCr.into()),
-        Some([b'\n', ..]) => Err(Malformed::BareLf.into()),
-        Some(_) => Err(else_.into()),
-    }
-}
-
-/// The header lines and the empty line behind them, from `at` on: gives where they end.
-///
-/// ```text
-/// field-line  = field-name ":" OWS field-value OWS
-/// field-name  = token
-/// field-value = *( HTAB / SP / VCHAR / obs-text )     ; trimmed
-/// ```
-#[inline]
-fn header_lines(
-    bytes: &[u8],
-    mut at: usize,
-    limits: &Limits,
-    mut keep: impl FnMut(Field),
-) -> Result<usize, Stop> {
-    let mut count = 0;
-    loop {
-        let name_at = at;
-        let name_len = scan::token(&bytes[at..]);
-        at += name_len;
-        match bytes.get(at) {
-            Some(b':') if name_len > 0 => {}
-            Some(b'\r') if name_len == 0 => return line_end(bytes, at, Malformed::BareCr),
-            found => return Err(no_name(found, name_len, count == 0)),
-        }
-        if count >= limits.headers {
-            return Err(Malformed::TooManyHeaders.into());
-        }
-        count += 1;
-        let known = Known::of(&bytes[name_at..at]);
-        let Ok(name_len) = u16::try_from(name_len) else {
-            return Err(Malformed::HeadTooLarge.into());
-        };
-        at += 1;
-        while let Some(b' ' | b'\t') = bytes.get(at) {
-            at += 1;
-        }
-        let value_at = at;
-        at += scan::value(&bytes[at..]);
-        let mut value_end = at;
-        while value_end > value_at && matches!(bytes[value_end - 1], b' ' | b'\t') {
-            value_end -= 1;
-        }
-        at = line_end(bytes, at, Malformed::InvalidHeaderValue)?;
-        let (name_at, value_len) = (name_at as u32, (value_end - value_at) as u32);
-        keep(Field { name_at, value_at: value_at as u32, value_len, name_len, known });
-    }
-}
-
-/// What is wrong with a line whose name is not followed by a colon.
-#[cold]
-fn no_name(found: Option<&u8>, name_len: usize, first: bool) -> Stop {
-    let sin = match found {
-        None => return Stop::More,
-        Some(b':') => Malformed::EmptyHeaderName,
-        Some(b' ' | b'\t') if name_len > 0 => Malformed::WhitespaceBeforeColon,
-        Some(b' ' | b'\t') if first => Malformed::LeadingWhitespace,
-        Some(b' ' | b'\t') => Malformed::ObsFold,
-        Some(b'\n') if name_len == 0 => Malformed::BareLf,
-        Some(b'\r' | b'\n') => Malformed::MissingColon,
-        Some(_) => Malformed::InvalidHeaderName,
-    };
-    Stop::Bad(sin)
-}
-
-/// The header rules for a trailer section, which ends with its empty line.
-pub(crate) fn trailer_lines(
-    bytes: &[u8],
-    limits: &Limits,
-    keep: impl FnMut(Field),
-) -> Result<(), Malformed> {
-    match header_lines(bytes, 0, limits, keep) {
-        Ok(_) => Ok(()),
-        Err(Stop::More) => Err(Malformed::Truncated),
-        Err(Stop::Bad(sin)) => Err(sin),
-    }
+    Stop::More
 }
 
 /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, at most one in HTTP/1.0.
 #[inline]
-fn host<'a>(headers: &Headers<'a>, version: Version) -> Result<&'a [u8], Malformed> {
-    let mut lines = headers.known().filter(|(known, _)| *known == Known::Host);
-    let Some((_, value)) = lines.next() else {
+fn host<'a>(bytes: &'a [u8], found: &Summary, version: Version) -> Result<&'a [u8], Malformed> {
+    if found.known & Known::Host.bit() == 0 {
         return if version == Version::Http10 { Ok(&[]) } else { Err(Malformed::MissingHost) };
-    };
-    if lines.next().is_some() {
+    }
+    if found.again & Known::Host.bit() != 0 {
         return Err(Malformed::DuplicateHost);
     }
-    if !target::is_host(value) {
-        return Err(Malformed::InvalidHost);
-    }
-    Ok(value)
+    let (at, len) = (found.host.0 as usize, found.host.1 as usize);
+    let value = bytes.get(at..at + len).unwrap_or_default();
+    // Most are a name without a port.
+    let plain = simd::all_in(bytes, at, at + len, &scan::HOSTS) == Some(true);
+    if plain || target::is_host(value) { Ok(value) } else { Err(Malformed::InvalidHost) }
 }
 
 #[cfg(test)]

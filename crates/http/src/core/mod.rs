@@ -29,14 +29,17 @@
 //! ```
 
 mod body;
+mod cursor;
 pub mod encode;
 mod error;
 mod fields;
 mod framing;
 mod head;
 mod limits;
+mod lines;
 mod message;
 mod scan;
+mod simd;
 mod status;
 mod target;
 

@@ -3,6 +3,10 @@
 //! Rule: a scan looks at each byte once and returns the index of the first byte that is not in
 //! its class, or the length. All other files get their classes from here.
 
+pub(crate) use super::simd::ascii;
+
+use super::simd::Set;
+
 /// `tchar` of RFC 9110 §5.6.2: methods, header names.
 const TOKEN: u8 = 1;
 /// What a request target may hold.
@@ -13,9 +17,17 @@ const VALUE: u8 = 4;
 const HOST: u8 = 8;
 /// HEXDIG.
 const HEX: u8 = 16;
+/// What no header value and no reason phrase holds: controls but for HTAB. What is not `VALUE`.
+const CONTROL: u8 = 32;
 
 /// The classes of each byte.
-static CLASS: [u8; 256] = classes();
+pub(super) static CLASS: [u8; 256] = classes();
+
+/// The classes that are looked for in blocks.
+pub(super) static TOKENS: Set = Set::of(TOKEN);
+pub(super) static TARGETS: Set = Set::of(TARGET);
+pub(super) static HOSTS: Set = Set::of(HOST);
+pub(super) static CONTROLS: Set = Set::of(CONTROL);
 
 const fn has(set: &[u8], b: u8) -> bool {
     let mut i = 0;
@@ -47,6 +59,8 @@ const fn classes() -> [u8; 256] {
         }
         if b == b'\t' || (b >= b' ' && b != 0x7f) {
             class |= VALUE;
+        } else {
+            class |= CONTROL;
         }
         // reg-name = *( unreserved / pct-encoded / sub-delims )
         if alnum || has(b"-._~!$&'()*+,;=", b) {
@@ -172,12 +186,6 @@ pub(crate) fn trim_ows(mut bytes: &[u8]) -> &[u8] {
         bytes = rest;
     }
     bytes
-}
-
-/// The text of bytes that a scan has found to be ASCII.
-#[inline]
-pub(crate) fn ascii(bytes: &[u8]) -> &str {
-    core::str::from_utf8(bytes).unwrap_or_default()
 }
 
 /// Counts the bytes looked at, for the test that work is linear. Nothing outside of tests.
