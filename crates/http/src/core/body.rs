@@ -5,8 +5,8 @@
 //! * body bytes are shown where they lie, and count as taken only when [`Decoder::consume`] says
 //!   so: a reader that takes less gets the rest again;
 //! * the state is small, 32 bytes, because every connection has one;
-//! * a chunk line needs no buffer, it is taken byte by byte; only trailers must be kept by the
-//!   caller until they are whole, and there is a limit to them;
+//! * a chunk line needs no buffer: a whole one is taken at once, any other byte by byte; only
+//!   trailers must be kept by the caller until they are whole, and there is a limit to them;
 //! * white space that the grammar calls "bad" (BWS) is refused.
 
 use core::ops::Range;
@@ -168,6 +168,10 @@ impl Decoder {
     #[inline]
     pub fn next(&mut self, bytes: &[u8], limits: &Limits) -> Result<Step, Malformed> {
         let mut skip = 0;
+        if let Some((len, size)) = self.plain_line(bytes) {
+            (skip, self.left) = (len, size);
+            self.state = self.chunk()?;
+        }
         loop {
             match self.state {
                 State::Length | State::Data => break Ok(self.data(bytes, skip)),
@@ -184,6 +188,31 @@ impl Decoder {
             }
             skip += 1;
         }
+    }
+
+    /// The usual case at once: a chunk line that is whole and without extensions, and before it
+    /// the end of the chunk before. Gives how long that is, and the size. All else is left to
+    /// the steps of single bytes.
+    #[inline]
+    fn plain_line(&self, bytes: &[u8]) -> Option<(usize, u64)> {
+        let (start, line) = match self.state {
+            State::DataCr => (2, bytes.strip_prefix(b"\r\n")?),
+            State::Size(0) => (0, bytes),
+            _ => return None,
+        };
+        let (mut size, most) = (0, usize::from(CHUNK_SIZE_DIGITS));
+        for (digits, &b) in line.iter().take(most + 1).enumerate() {
+            match char::from(b).to_digit(16) {
+                Some(digit) if digits < most => size = size << 4 | u64::from(digit),
+                _ => {
+                    let whole = digits > 0 && b == b'\r' && line.get(digits + 1) == Some(&b'\n');
+                    scan::work::add(digits + 2);
+                    return whole.then_some((start + digits + 2, size));
+                }
+            }
+        }
+        scan::work::add(line.len());
+        None
     }
 
     #[inline]
@@ -228,6 +257,7 @@ impl Decoder {
     /// One byte of framing: gives the state behind it.
     #[inline]
     fn framing(&mut self, b: u8, limits: &Limits) -> Result<State, Malformed> {
+        scan::work::add(1);
         match (self.state, b) {
             (State::Size(digits), _) => self.size(digits, b, limits),
             (State::Ext(ext), _) => self.extension(ext, b, limits),
