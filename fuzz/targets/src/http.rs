@@ -134,21 +134,103 @@ impl<'a> Reader<'a> {
 
 /// All cuts of the bytes come to the same: the same messages, the same error, as many bytes used.
 fn cuts_agree(kind: Kind, limits: &Limits, data: &[u8]) {
-    let with_tail = [data, TAIL].concat();
-    for bytes in [data, &with_tail] {
+    with_and_without_tail(data, |bytes, tail| {
         let mut whole = Reader::new(kind, limits, bytes, usize::MAX);
         let verdict = whole.read(bytes.len());
         for (n, cuts) in Cuts::ways(data).into_iter().enumerate() {
-            let mut cut = Reader::new(kind, limits, bytes, [usize::MAX, 1, 5][n]);
-            let end = cuts.ends(bytes.len()).try_for_each(|end| cut.read(end));
-            // Of a head in pieces a parser may say what is wrong only when it is whole.
-            let later = bytes.len() == data.len() && verdict.is_err() && end.is_ok();
-            assert!(end == verdict || later, "way {n}: {end:?}, not {verdict:?}");
-            assert_eq!(cut.log, whole.log, "way {n}");
-            assert!(cut.data == whole.data, "way {n}");
-            assert!(verdict.is_err() || cut.at == whole.at, "way {n}");
+            let cut = Reader::new(kind, limits, bytes, [usize::MAX, 1, 5][n]);
+            cut_agrees(&whole, verdict, cut, cuts.ends(bytes.len()), tail);
         }
+    });
+}
+
+/// Calls with the bytes, and whether the tail is behind them.
+fn with_and_without_tail(data: &[u8], mut check: impl FnMut(&[u8], bool)) {
+    check(data, false);
+    check(&[data, TAIL].concat(), true);
+}
+
+/// One way to cut the bytes comes to what they come to as a whole.
+fn cut_agrees(
+    whole: &Reader<'_>,
+    verdict: Result<(), Malformed>,
+    mut cut: Reader<'_>,
+    mut ends: impl Iterator<Item = usize>,
+    tail: bool,
+) {
+    let end = ends.try_for_each(|end| cut.read(end));
+    // Of a head in pieces a parser may say what is wrong only when it is whole.
+    let later = !tail && verdict.is_err() && end.is_ok();
+    assert!(end == verdict || later, "{end:?}, not {verdict:?}, by bites of {}", cut.bite);
+    assert_eq!(cut.log, whole.log, "by bites of {}", cut.bite);
+    assert!(cut.data == whole.data, "by bites of {}", cut.bite);
+    assert!(verdict.is_err() || cut.at == whole.at, "by bites of {}", cut.bite);
+}
+
+/// Messages under cuts that the fuzzer chooses: a byte of flags, one whose low half is a number
+/// of cuts, then a byte for the length of each piece but one, then the bytes. The pieces come
+/// again and again; without any, the bytes come one by one. As header lines of a request the
+/// bytes are what a plain parser makes of them.
+pub fn http_cuts(data: &[u8]) {
+    let [flags, count, rest @ ..] = data else { return };
+    let Some((plan, data)) = rest.split_at_checked(usize::from(count & 15)) else { return };
+    let kinds = [Kind::Requests, Kind::Requests, Kind::Responses(Method::Get), Kind::Chunks];
+    let kind = kinds[usize::from(flags & 3)];
+    let limits = if flags & 4 == 0 { Limits::default() } else { TIGHT };
+    let bite = 1 + usize::from(flags >> 4);
+    with_and_without_tail(data, |bytes, tail| {
+        let mut whole = Reader::new(kind, &limits, bytes, usize::MAX);
+        let verdict = whole.read(bytes.len());
+        let mut pieces = plan.iter().chain((plan.is_empty()).then_some(&0)).cycle();
+        let (mut at, len) = (0, bytes.len());
+        let ends = std::iter::from_fn(|| {
+            let more = at < len;
+            at = len.min(at + 1 + usize::from(*pieces.next()?));
+            more.then_some(at)
+        });
+        cut_agrees(&whole, verdict, Reader::new(kind, &limits, bytes, bite), ends, tail);
+    });
+    lines_are_plain(data);
+}
+
+/// These bytes as header lines: taken, and read, as by a parser that is slow and plain.
+fn lines_are_plain(lines: &[u8]) {
+    let bytes = [b"GET / HTTP/1.0\r\n", lines, b"\r\n\r\n"].concat();
+    let (mut seen, mut fields) = (Progress::new(), Fields::new());
+    let parsed = parse_request(&bytes, &mut seen, &mut fields, &WIDE);
+    // Whether a host is good is a matter of its own.
+    if matches!(parsed, Err(Malformed::InvalidHost | Malformed::DuplicateHost)) {
+        return;
     }
+    let ours = parsed.ok().map(|parsed| {
+        let (request, used) = parsed.expect("an empty line is there");
+        let line = |(name, value): (&str, &[u8])| (name.as_bytes().to_vec(), value.to_vec());
+        (request.headers.iter().map(line).collect::<Lines>(), used)
+    });
+    assert_eq!(ours, plain_lines(&bytes));
+}
+
+/// Names and values.
+type Lines = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Name and value of each line behind the first, and where the empty line ends.
+fn plain_lines(bytes: &[u8]) -> Option<(Lines, usize)> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 2;
+    let (mut at, mut lines) = (16, Vec::new());
+    while at < end {
+        let len = bytes[at..end].windows(2).position(|two| two == b"\r\n")?;
+        let line = &bytes[at..at + len];
+        let colon = line.iter().position(|b| *b == b':')?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        let tchar = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+        let in_value = |b: &u8| *b == b'\t' || !b.is_ascii_control();
+        if name.is_empty() || !name.iter().all(tchar) || !value.iter().all(in_value) {
+            return None;
+        }
+        lines.push((name.to_vec(), value.trim_ascii().to_vec()));
+        at += len + 2;
+    }
+    Some((lines, end + 2))
 }
 
 /// Requests, one behind the other, as a server reads them; httparse agrees with each head.

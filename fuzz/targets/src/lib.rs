@@ -13,7 +13,7 @@ mod http;
 mod tcp;
 mod ws;
 
-pub use http::{http_chunked, http_encode, http_request, http_response};
+pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
 pub use tcp::tcp_ops;
 pub use ws::{ws_cuts, ws_frame, ws_handshake};
 
@@ -21,10 +21,11 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 9] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
+    ("http_cuts", http_cuts),
     ("http_encode", http_encode),
     ("ws_frame", ws_frame),
     ("ws_cuts", ws_cuts),

@@ -172,6 +172,14 @@ impl Decoder {
             (skip, self.left) = (len, size);
             self.state = self.chunk()?;
         }
+        match self.state {
+            State::Length | State::Data => Ok(self.data(bytes, skip)),
+            _ => self.steps(bytes, skip, limits),
+        }
+    }
+
+    /// Takes framing byte by byte, until there is something to say.
+    fn steps(&mut self, bytes: &[u8], mut skip: usize, limits: &Limits) -> Result<Step, Malformed> {
         loop {
             match self.state {
                 State::Length | State::Data => break Ok(self.data(bytes, skip)),
@@ -375,7 +383,8 @@ pub fn parse_trailers<'a>(
             }
         })?;
     }
-    Ok(Headers::new(section, &fields.list))
+    // Those that framing knows are forbidden here.
+    Ok(Headers::new(section, &fields.list, 0))
 }
 
 /// Fields that frame, route, authenticate or modify a request, or say how the content is to be

@@ -108,11 +108,20 @@ impl Fields {
 pub struct Headers<'a> {
     bytes: &'a [u8],
     list: &'a [Field],
+    /// The known names among them, as [`Known::bit`]s.
+    known: u8,
 }
 
 impl<'a> Headers<'a> {
-    pub(crate) fn new(bytes: &'a [u8], list: &'a [Field]) -> Self {
-        Self { bytes, list }
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8], list: &'a [Field], known: u8) -> Self {
+        Self { bytes, list, known }
+    }
+
+    /// Is there none of the names that framing asks for?
+    #[inline]
+    pub(crate) fn frames_nothing(&self) -> bool {
+        self.known & !Known::Host.bit() == 0
     }
 
     /// Number of header lines.

@@ -50,6 +50,9 @@ impl<'a> Found<'a> {
     #[inline]
     fn find(headers: &Headers<'a>) -> Result<Self, Malformed> {
         let mut found = Self::default();
+        if headers.frames_nothing() {
+            return Ok(found);
+        }
         for (known, value) in headers.known() {
             match known {
                 Known::ContentLength => {

@@ -97,7 +97,7 @@ fn request<'a>(
     if end == 0 {
         return Ok(None);
     }
-    let headers = Headers::new(bytes, &fields.list);
+    let headers = Headers::new(bytes, &fields.list, found.known);
     let parts = target::parse(line.method, line.target)?;
     let host_field = host(bytes, &found, line.version)?;
     let Line { method, target, version } = line;
@@ -134,7 +134,7 @@ fn response<'a>(
     if end == 0 {
         return Ok(None);
     }
-    let headers = Headers::new(bytes, &fields.list);
+    let headers = Headers::new(bytes, &fields.list, found.known);
     let Status { version, status, reason } = line;
     Ok(Some((Response { version, status, reason, headers }, end)))
 }

@@ -1,5 +1,5 @@
-//! The classes of bytes as words of bits, 64 bytes a word, made with AVX2, SSE4.2 or NEON; and a
-//! scalar twin of them.
+//! The classes of bytes as words of bits, 64 bytes a word, made with AVX2 or SSE4.2; and a scalar
+//! twin of them, for all other processors.
 //!
 //! Rules:
 //!
