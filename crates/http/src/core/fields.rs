@@ -20,6 +20,9 @@ pub(crate) enum Known {
 }
 
 impl Known {
+    /// All known names are shorter than this.
+    pub(crate) const LENGTHS: usize = 32;
+
     /// A bit of its own for each known name.
     #[inline]
     pub(crate) const fn bit(self) -> u8 {
@@ -37,8 +40,8 @@ impl Known {
     #[inline(always)]
     pub(crate) fn at(bytes: &[u8], at: usize, len: usize) -> Self {
         /// The first letter of the known name of this length; no letter where there is none.
-        const FIRST: [u8; 32] = {
-            let mut first = [0; 32];
+        const FIRST: [u8; Known::LENGTHS] = {
+            let mut first = [0; Known::LENGTHS];
             (first[4], first[6], first[7]) = (b'h', b'e', b'u');
             (first[10], first[14], first[17]) = (b'c', b'c', b't');
             first
@@ -52,8 +55,11 @@ impl Known {
     #[inline(never)]
     fn compare(bytes: &[u8], at: usize, len: usize) -> Self {
         let name = bytes.get(at..).unwrap_or_default();
+        // Every request has one.
+        if len == 4 {
+            return if same(name, b"host") { Self::Host } else { Self::Other };
+        }
         match len {
-            4 if same(name, b"host") => Self::Host,
             6 if same(name, b"expect") => Self::Expect,
             7 if same(name, b"upgrade") => Self::Upgrade,
             10 if same(name, b"connection") => Self::Connection,

@@ -75,13 +75,17 @@ pub fn parse_request<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Request<'a>, usize)>, Malformed> {
-    // Longer than this the first line has a part that is too long, and the pass says which:
-    // an empty line, the method, the target, two spaces, the version, CRLF.
-    let longest = 2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2;
-    if seen.waits(bytes, limits, longest) {
+    if !seen.is_idle() && seen.waits(bytes, limits, longest_line(limits)) {
         return Ok(None);
     }
-    request(bytes, seen, fields, limits, longest)
+    request(bytes, seen, fields, limits)
+}
+
+/// Longer than this a request line has a part that is too long, and the pass says which: an empty
+/// line, the method, the target, two spaces, the version, CRLF.
+#[inline]
+fn longest_line(limits: &Limits) -> usize {
+    2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2
 }
 
 /// See [`parse_request`].
@@ -90,8 +94,8 @@ fn request<'a>(
     seen: &mut Progress,
     fields: &'a mut Fields,
     limits: &Limits,
-    longest: usize,
 ) -> Result<Option<(Request<'a>, usize)>, Malformed> {
+    let longest = longest_line(limits);
     let (mut line, mut found) = (Line::EMPTY, Summary::default());
     let end = parse(bytes, seen, fields, limits, longest, &mut line, &mut found)?;
     if end == 0 {
@@ -116,7 +120,7 @@ pub fn parse_response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    if seen.waits(bytes, limits, usize::MAX) {
+    if !seen.is_idle() && seen.waits(bytes, limits, usize::MAX) {
         return Ok(None);
     }
     response(bytes, seen, fields, limits)

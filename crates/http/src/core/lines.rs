@@ -87,10 +87,11 @@ pub(super) fn header_lines(
             return Err(Malformed::TooManyHeaders.into());
         }
         count += 1;
-        if name_len > usize::from(u16::MAX) {
-            return Err(Malformed::HeadTooLarge.into());
-        }
-        let known = Known::at(bytes, name_at, name_len);
+        let known = match name_len {
+            0..Known::LENGTHS => Known::at(bytes, name_at, name_len),
+            _ if name_len > usize::from(u16::MAX) => return Err(Malformed::HeadTooLarge.into()),
+            _ => Known::Other,
+        };
         at += 1;
         while bytes.get(at).is_some_and(is_space) {
             at += 1;
