@@ -160,7 +160,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
             }
             Err(why) => {
                 let why = *why;
-                return self.malformed(s, io, why);
+                return self.malformed(s, io, bytes, why);
             }
         };
         let framing = match request.framing().and_then(|f| Ok((f, Decoder::new(f.body, limits)?))) {
@@ -168,7 +168,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 s.decoder = decoder;
                 framing
             }
-            Err(why) => return self.malformed(s, io, why),
+            Err(why) => return self.malformed(s, io, bytes, why),
         };
         *used += n;
         let whole = s.decoder.is_end();
@@ -187,11 +187,11 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 return false;
             }
             Offer::Refuse(status, headers, text) => {
-                return self.refuse(s, io, status, headers, text);
+                return self.refuse(s, io, bytes, status, headers, text);
             }
         }
         if !self.app.understands(request.method) {
-            return self.refuse(s, io, 501, &[], "method not understood\n");
+            return self.refuse(s, io, bytes, 501, &[], "method not understood\n");
         }
         s.begin(request, &framing, self.config.requests);
         let remaining = s.decoder.remaining();
@@ -277,7 +277,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
                     let (fields, limits) = (&mut self.fields, &self.config.limits);
                     let trailers = match parse_trailers(&bytes[trailers], fields, limits) {
                         Ok(trailers) => trailers,
-                        Err(why) => return self.malformed(s, io, why),
+                        Err(why) => return self.malformed(s, io, &[], why),
                     };
                     self.config.await_reader(&mut s.wait, io);
                     let (sending, fronts) = (&mut s.sending, &mut self.fronts);
@@ -286,7 +286,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 }
                 true
             }
-            Err(why) => return self.malformed(s, io, why),
+            Err(why) => return self.malformed(s, io, &[], why),
         };
         self.after(conn, io);
         go_on
@@ -327,21 +327,32 @@ impl<A: App, U: Upgrade> Http<A, U> {
 
     /// Answers what is no request, and ends: always true, for what lies behind it is dropped.
     #[cold]
-    fn malformed(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, why: Malformed) -> bool {
+    fn malformed(
+        &mut self,
+        s: &mut Serving<A::Exchange>,
+        io: &mut Io<'_>,
+        asked: &[u8],
+        why: Malformed,
+    ) -> bool {
         self.app.on_malformed(io.env, io.id, why);
-        self.refuse(s, io, why.status(), &[], why.as_str())
+        self.refuse(s, io, asked, why.status(), &[], why.as_str())
     }
 
     /// Answers a request that the application does not see, or saw in vain, and ends: always true.
+    /// `asked` are the bytes of a request that was not begun, if there are any.
     #[cold]
     pub(crate) fn refuse(
         &mut self,
         s: &mut Serving<A::Exchange>,
         io: &mut Io<'_>,
+        asked: &[u8],
         status: u16,
         headers: &[(&str, &str)],
         text: &str,
     ) -> bool {
+        // RFC 9110 §9.3.2: "The server MUST NOT send content in the response" to a HEAD.
+        let begun = s.stage == Stage::Exchange && s.sending.head_only;
+        let silent = begun || asked.trim_ascii_start().starts_with(b"HEAD ");
         match (s.stage, s.sending.phase) {
             // It has its answer; what was wrong came behind it.
             (Stage::Exchange, Phase::Done) => {
@@ -363,7 +374,7 @@ impl<A: App, U: Upgrade> Http<A, U> {
         let plain = [("Content-Type", "text/plain; charset=utf-8")];
         let headers = headers.iter().chain(&plain).copied();
         // Everything in it is ours; if it could not be written there would be nothing to send.
-        if self.fronts.head(io.out.buffer(), &head, headers).is_ok() {
+        if self.fronts.head(io.out.buffer(), &head, headers).is_ok() && !silent {
             let _ = io.write(text.as_bytes());
             let _ = io.write(line.as_bytes());
         }

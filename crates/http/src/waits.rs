@@ -146,6 +146,6 @@ impl<A: App, U: Upgrade> Http<A, U> {
 
     fn late(&mut self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>, late: Late, text: &str) {
         self.app.on_late(io.env, io.id, late);
-        self.refuse(s, io, 408, &[], text);
+        self.refuse(s, io, &[], 408, &[], text);
     }
 }

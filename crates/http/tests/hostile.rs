@@ -443,6 +443,23 @@ fn hostile_45_unread_bodies_are_not_requests() {
 }
 
 #[test]
+fn a_head_request_that_is_refused_has_no_content_for_an_answer() {
+    let wrong = ["Expect: tea", "Host: b", "Transfer-Encoding: gzip, chunked", "Content-Length: x"];
+    for (line, front) in wrong.iter().flat_map(|line| [(line, ""), (line, "\r\n")]) {
+        let ask = |method| {
+            let bytes = format!("{front}{method} / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n");
+            let (site, _) = Site::new(false);
+            let seen = play_one(Http::new(site), Plan::whole(bytes.as_bytes()));
+            String::from_utf8(seen.got.clone()).unwrap()
+        };
+        let (get, head) = (ask("GET"), ask("HEAD"));
+        assert!(!get.starts_with("HTTP/1.1 200") && !get.ends_with("\r\n\r\n"), "{get}");
+        let (front, _) = get.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head, format!("{front}\r\n\r\n"), "all of a GET's answer but its content");
+    }
+}
+
+#[test]
 fn hostile_46_expectations() {
     let all = |head: &str, body: &str, hasty| {
         let bytes = format!("{head}\r\n\r\n{body}");
