@@ -128,7 +128,7 @@ impl Ledger {
     pub fn balance(&self, broken: bool, server: &str, client: &str, mut losers: usize) {
         self.closed();
         let of = |name: &str| self.ended.iter().filter(|e| e.host == name).collect::<Vec<_>>();
-        let (servers, mut clients) = (of(server), of(client));
+        let (mut servers, mut clients) = (of(server), of(client));
         // Whose dial has failed has no peer; in a world that breaks one may have seen it come.
         let failed = |c: &Ended| matches!(c.why, Close::Dial(_)) && c.received.is_empty();
         clients.retain(|c| broken || !failed(c));
@@ -139,22 +139,26 @@ impl Ledger {
                 false => from.sent == to.received,
             }
         };
-        let mut left: Vec<bool> = clients.iter().map(|_| true).collect();
-        for end in servers {
-            let pair = |c: &&Ended| fits(end, c) && fits(c, end);
-            let at = clients.iter().zip(&left).position(|(c, free)| (*free || broken) && pair(c));
-            let silent = end.received.is_empty() && end.sent.is_empty();
-            if at.is_none() && silent && losers > 0 {
+        // The silent last: a dial that lost has no peer, so they must not take another's.
+        let silent = |end: &Ended| end.received.is_empty() && end.sent.is_empty();
+        servers.sort_by_key(|end| silent(end));
+        let pair = |end: &Ended, c: &Ended| fits(end, c) && fits(c, end);
+        let fit = |end: &&Ended| (0..clients.len()).filter(|c| pair(end, clients[*c])).collect();
+        let fit: Vec<Vec<usize>> = servers.iter().map(fit).collect();
+        let mut peers = vec![None; clients.len()];
+        for (at, end) in servers.iter().enumerate() {
+            let found = match broken {
+                true => !fit[at].is_empty(),
+                false => find_peer(&fit, at, &mut peers, &mut vec![false; clients.len()]),
+            };
+            if !found && silent(end) && losers > 0 {
                 losers -= 1;
-                continue;
-            }
-            let Some(at) = at else {
+            } else if !found {
                 let (id, n, m) = (end.id, end.received.len(), end.sent.len());
                 panic!("no peer sent the {n} bytes of {server} {id} and got its {m}");
-            };
-            left[at] = false;
+            }
         }
-        let alone = clients.iter().zip(&left).find(|(_, free)| **free && !broken);
+        let alone = clients.iter().zip(&peers).find(|(_, peer)| peer.is_none() && !broken);
         if let Some((c, _)) = alone {
             let (id, n, m, why) = (c.id, c.sent.len(), c.received.len(), c.why);
             panic!("{client} {id} has no peer: it sent {n} bytes, got {m}, and was {why}");
@@ -416,4 +420,41 @@ pub fn add<W: loopwork::reactor::Streams, P: Protocol>(
     inner: P,
 ) -> loopwork::Handle<tcp::Host<Watched<P>>> {
     tcp::add(lp, |_| Watched::new(host, book, inner))
+}
+
+/// Finds a peer for a server among those that fit, each server's own: all bytes are of one
+/// pattern, so a client may fit several, and whoever has it already looks for another.
+fn find_peer(
+    fit: &[Vec<usize>],
+    server: usize,
+    peers: &mut [Option<usize>],
+    asked: &mut [bool],
+) -> bool {
+    for &client in &fit[server] {
+        if std::mem::replace(&mut asked[client], true) {
+            continue;
+        }
+        if peers[client].is_none_or(|other| find_peer(fit, other, peers, asked)) {
+            peers[client] = Some(server);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_fits_several_leaves_each_its_own() {
+        // The first fits both, the second the first alone; the third nobody but a taken one.
+        let fit = [vec![0, 1], vec![0], vec![0]];
+        let mut peers = [None; 2];
+        assert!(find_peer(&fit, 0, &mut peers, &mut [false; 2]));
+        assert!(find_peer(&fit, 1, &mut peers, &mut [false; 2]));
+        assert_eq!(peers, [Some(1), Some(0)]);
+        assert!(!find_peer(&fit, 2, &mut peers, &mut [false; 2]));
+        assert_eq!(peers, [Some(1), Some(0)]);
+    }
 }
