@@ -58,6 +58,31 @@ fn what_was_put_together_is_told_one_by_one() {
     }
 }
 
+/// What a call has used is filled again for the next: a lone datagram leaves no room behind for
+/// the kernel's note of how long each is.
+#[test]
+fn what_is_put_together_behind_a_lone_one_is_told_one_by_one() {
+    let mut lp = Loop::new(Counting::new());
+    // A loop of its own sends, since sending fills headers again as well.
+    let mut other = Loop::new(Counting::new());
+    let (from, at) = open(&mut other, true, Options::default());
+    let (h, to) = open(&mut lp, true, Options::default());
+    settle(&mut lp);
+    let mut want = Vec::new();
+    for count in [1, 20, 1, 1, 20] {
+        let sent: Vec<Vec<u8>> = (0..count).map(|n| body(n, 100)).collect();
+        udp::with(&mut other, from, |_, io| {
+            sent.iter().for_each(|bytes| assert_eq!(io.send(to, bytes), Sent::Queued));
+        });
+        want.extend(sent.into_iter().map(|bytes| (at, bytes, false)));
+        until(&mut lp, |lp| {
+            notes(lp, h).got.iter().map(|g| g.1.len()).sum::<usize>() == want.len() * 100
+        });
+        settle(&mut lp);
+    }
+    assert_eq!(notes(&mut lp, h).got, want);
+}
+
 #[test]
 fn each_is_cut_by_itself_to_the_longest_that_is_wanted() {
     let mut lp = Loop::new(Counting::new());
