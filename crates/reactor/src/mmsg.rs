@@ -4,10 +4,10 @@
 //! Rules of this file:
 //! * One of the files with `unsafe`. Each block says why it holds.
 //! * The headers are made once and filled again: no allocation, no clearing of address storage
-//!   that the kernel writes anyway, and for receiving only those that a call has used, so that a
-//!   lone datagram does not pay for a batch. They stay aimed between two calls, which is sound
-//!   since a system call sees addresses, and what is there has not moved or gone: this struct is
-//!   in a box, and where the room begins is compared.
+//!   that the kernel writes anyway. Those for receiving stay aimed between two calls, so that a
+//!   lone datagram does not pay for a batch; only what the kernel wrote over is set again. This is
+//!   sound since a system call sees addresses, and what is there has not moved or gone: this
+//!   struct is in a box, and where the room begins is compared.
 //! * Datagrams of one size to one peer, whose bytes lie one behind the other, leave as one message
 //!   that the kernel (or the network card) cuts: `UDP_SEGMENT`. What the kernel put together on
 //!   the way in, `UDP_GRO`, is told as the datagrams that it was.
@@ -35,20 +35,27 @@ union Name {
     v6: libc::sockaddr_in6,
 }
 
-/// The headers of one batch, reused by every call.
-pub(crate) struct Batches {
+/// The headers of one batch and what they point at.
+struct Headers {
     headers: [libc::mmsghdr; BATCH],
     pieces: [libc::iovec; BATCH],
     names: [Name; BATCH],
     controls: [Control; BATCH],
+}
+
+/// The headers of batches in and out, reused by every call.
+pub(crate) struct Batches {
+    incoming: Headers,
+    /// What those are aimed at: where the first room begins, how long each is, and its room for
+    /// control messages.
+    aim: (usize, usize, usize),
+    /// So many of them are.
+    aimed: usize,
+    /// And so many of these the kernel has written over.
+    used: usize,
+    outgoing: Headers,
     /// Datagrams in each message that is sent.
     counts: [u8; BATCH],
-    /// What headers are aimed at for receiving: where the first begins, how long each is, and its
-    /// room for control messages.
-    aim: (usize, usize, usize),
-    /// These are: up to `aimed`, but for those before `used`.
-    used: usize,
-    aimed: usize,
 }
 
 /// How a batch leaves.
@@ -72,26 +79,19 @@ impl Default for Batches {
     }
 }
 
-/// What one message consists of.
-struct Message<'a> {
-    header: &'a mut libc::mmsghdr,
-    piece: &'a mut libc::iovec,
-    name: &'a mut Name,
-    control: &'a mut Control,
-}
-
-impl Message<'_> {
-    /// Points the header at a piece of memory, its own address storage and its own control room,
+impl Headers {
+    /// Points header `i` at a piece of memory, its own address storage and its own control room,
     /// each so long; 0: at none.
     #[inline(always)]
-    fn aim(self, base: *mut u8, len: usize, name_len: usize, control_len: usize) {
-        *self.piece = libc::iovec { iov_base: base.cast(), iov_len: len };
-        let name = ptr::from_mut(self.name).cast();
-        let control = ptr::from_mut(self.control).cast();
-        let header = &mut self.header.msg_hdr;
+    fn aim(&mut self, i: usize, base: *mut u8, len: usize, name_len: usize, control_len: usize) {
+        let name = ptr::from_mut(&mut self.names[i]).cast();
+        let control = ptr::from_mut(&mut self.controls[i]).cast();
+        let piece = &mut self.pieces[i];
+        *piece = libc::iovec { iov_base: base.cast(), iov_len: len };
+        let header = &mut self.headers[i].msg_hdr;
         header.msg_name = if name_len == 0 { ptr::null_mut() } else { name };
         header.msg_namelen = name_len as libc::socklen_t;
-        header.msg_iov = ptr::from_mut(self.piece);
+        header.msg_iov = ptr::from_mut(piece);
         header.msg_iovlen = 1;
         header.msg_control = if control_len == 0 { ptr::null_mut() } else { control };
         header.msg_controllen = control_len as _;
@@ -100,23 +100,6 @@ impl Message<'_> {
 }
 
 impl Batches {
-    /// So many headers are aimed at something else than rooms.
-    fn spoil(&mut self, count: usize) {
-        self.used = self.used.max(count);
-        self.aimed = self.aimed.max(count);
-    }
-
-    /// One message.
-    #[inline(always)]
-    fn message(&mut self, i: usize) -> Message<'_> {
-        Message {
-            header: &mut self.headers[i],
-            piece: &mut self.pieces[i],
-            name: &mut self.names[i],
-            control: &mut self.controls[i],
-        }
-    }
-
     /// See [`Datagrams::recv`](crate::Datagrams::recv). With `control`, datagrams that the kernel
     /// put together are told apart again; with `facts`, one entry for each datagram is appended.
     pub(crate) fn recv(
@@ -136,9 +119,15 @@ impl Batches {
         if self.aim != aim {
             (self.aim, self.used, self.aimed) = (aim, 0, 0);
         }
-        for i in (0..self.used.min(want)).chain(self.aimed..want) {
+        for message in &mut self.incoming.headers[..self.used.min(want)] {
+            let header = &mut message.msg_hdr;
+            header.msg_namelen = size_of::<Name>() as libc::socklen_t;
+            header.msg_controllen = control_len as _;
+            header.msg_flags = 0;
+        }
+        for i in self.aimed..want {
             let at = base.wrapping_add(i * room);
-            self.message(i).aim(at, room, size_of::<Name>(), control_len);
+            self.incoming.aim(i, at, room, size_of::<Name>(), control_len);
         }
         self.aimed = self.aimed.max(want);
         // What the call leaves as it was, if it fails, is the kernel's affair.
@@ -148,7 +137,8 @@ impl Batches {
         // borrowed mutably for the call, and at names and control rooms of this struct; all
         // outlive the call.
         let n = unsafe {
-            libc::recvmmsg(socket, self.headers.as_mut_ptr(), want as u32, 0, ptr::null_mut())
+            let headers = self.incoming.headers.as_mut_ptr();
+            libc::recvmmsg(socket, headers, want as u32, 0, ptr::null_mut())
         };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
         self.used = if kept > want { kept } else { n };
@@ -156,8 +146,8 @@ impl Batches {
         for i in 0..n {
             // An address of a family that an IP socket cannot have would be the kernel's error;
             // such a datagram is nobody's.
-            let Some(peer) = self.names[i].address() else { continue };
-            let header = &self.headers[i];
+            let Some(peer) = self.incoming.names[i].address() else { continue };
+            let header = &self.incoming.headers[i];
             let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
             let start = (i * room) as u32;
             let whole = Datagram { peer, start, len: header.msg_len, truncated };
@@ -179,7 +169,8 @@ impl Batches {
         got: &mut Vec<Datagram>,
         facts: Option<&mut Vec<Facts>>,
     ) {
-        let (control, len) = (&self.controls[i], self.headers[i].msg_hdr.msg_controllen);
+        let (control, len) =
+            (&self.incoming.controls[i], self.incoming.headers[i].msg_hdr.msg_controllen);
         split(whole, control.notes(len).find_map(|note| note.segment()), got);
         if let Some(facts) = facts {
             let mut one = Facts::default();
@@ -203,9 +194,10 @@ impl Batches {
             let first = batch[at];
             let (count, len) = run(&batch[at..], how.segment_max);
             let piece = &bytes[first.start as usize..][..len];
-            let name_len = if how.connected { 0 } else { self.names[want].fill(first.peer) };
+            let name_len =
+                if how.connected { 0 } else { self.outgoing.names[want].fill(first.peer) };
             let mut control_len = 0;
-            let control = &mut self.controls[want];
+            let control = &mut self.outgoing.controls[want];
             if count > 1 {
                 let size = (first.len as u16).to_ne_bytes();
                 control_len = control.push(0, libc::SOL_UDP, libc::UDP_SEGMENT, &size);
@@ -213,14 +205,15 @@ impl Batches {
             if let Some(source) = how.source {
                 control_len = control.push_source(control_len, source, how.six);
             }
-            self.message(want).aim(piece.as_ptr().cast_mut(), len, name_len, control_len);
+            let base = piece.as_ptr().cast_mut();
+            self.outgoing.aim(want, base, len, name_len, control_len);
             self.counts[want] = count as u8;
             (at, want) = (at + count, want + 1);
         }
-        self.spoil(want);
         // SAFETY: the first `want` headers point at pieces of `bytes`, which the kernel only
         // reads, and at names and control rooms of this struct; all outlive the call.
-        let n = unsafe { libc::sendmmsg(socket, self.headers.as_mut_ptr(), want as u32, 0) };
+        let n =
+            unsafe { libc::sendmmsg(socket, self.outgoing.headers.as_mut_ptr(), want as u32, 0) };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
         Ok(self.counts[..n].iter().map(|count| usize::from(*count)).sum())
     }
@@ -233,19 +226,18 @@ impl Batches {
     /// The next entry of a socket's error queue: whom the datagram was for, the kernel's number of
     /// the error, and whether the network said so (and not this host's own kernel).
     pub(crate) fn error(&mut self, socket: RawFd) -> io::Result<(SocketAddr, i32, bool)> {
-        self.spoil(1);
-        self.message(0).aim(ptr::null_mut(), 0, size_of::<Name>(), control::ROOM);
-        let header = &raw mut self.headers[0].msg_hdr;
+        self.outgoing.aim(0, ptr::null_mut(), 0, size_of::<Name>(), control::ROOM);
+        let header = &raw mut self.outgoing.headers[0].msg_hdr;
         // SAFETY: the header points at no bytes of ours, and at a name and a control room of this
         // struct, which outlives the call.
         let n = unsafe { libc::recvmsg(socket, header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT) };
         if n < 0 {
             return Err(io::Error::last_os_error());
         }
-        let noted = self.headers[0].msg_hdr.msg_controllen;
-        let error = self.controls[0].notes(noted).find_map(|note| note.error());
+        let noted = self.outgoing.headers[0].msg_hdr.msg_controllen;
+        let error = self.outgoing.controls[0].notes(noted).find_map(|note| note.error());
         let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let peer = self.names[0].address();
+        let peer = self.outgoing.names[0].address();
         Ok(match (peer, error) {
             (Some(peer), Some((error, origin))) => {
                 let network = matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);

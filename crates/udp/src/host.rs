@@ -238,9 +238,8 @@ impl<P: Protocol> Host<P> {
             match told {
                 Ok(()) => {
                     let used = self.got.last().map_or(0, |last| last.start as usize / room + 1);
-                    // A lone one was all. Behind several there are often more by now: a call
-                    // that finds none costs less than to sleep and to be woken.
-                    self.link.readable = used >= offer.min(2);
+                    // Rooms that were left say that this was all; what comes later is an event.
+                    self.link.readable = used >= offer;
                     self.link.offer = (used * MORE).clamp(FEW, BATCH);
                     left = left.saturating_sub(self.got.len());
                     self.show(cx);

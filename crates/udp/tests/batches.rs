@@ -46,9 +46,9 @@ fn a_thousand_datagrams_cost_a_few_calls() {
         }
     }
     assert_eq!(notes(&mut lp, h).got.len(), 1000);
-    // 64, 61, and one call to see whether others have come behind so many. Of one length and to
-    // one peer, each batch leaves as one message or as several: by one call in any case.
-    assert_eq!(lp.world.recvs, 8 * 3);
+    // 64, and 61 that leave rooms unused, so that nothing is behind them. Of one length and to one
+    // peer, each batch leaves as one message or as several: by one call in any case.
+    assert_eq!(lp.world.recvs, 8 * 2);
     assert_eq!(lp.world.sends, [BATCH, BURST - BATCH].repeat(8));
 }
 
