@@ -263,15 +263,16 @@ impl<P: Protocol> Host<P> {
     fn show<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
         let Host { protocol, link, queue, wish, got, facts, options } = self;
         let (id, link, max) = (link.id, &*link, options.max_datagram.max(1));
+        let env = &mut *cx.env;
+        let mut io = Io { id, truncated: false, env, facts: &Facts::NONE, link, queue, wish };
         for (i, d) in got.iter().enumerate() {
             let len = (d.len as usize).min(max);
-            cx.env.note(id, Trace::Read(len as u32));
+            io.env.note(id, Trace::Read(len as u32));
             let bytes = &mut cx.buffer[d.start as usize..][..len];
-            let (env, facts) = (&mut *cx.env, facts.get(i).unwrap_or(&Facts::NONE));
-            let truncated = d.truncated || d.len as usize > max;
-            let mut io = Io { id, truncated, env, facts, link, queue, wish };
+            io.truncated = d.truncated || d.len as usize > max;
+            io.facts = facts.get(i).unwrap_or(&Facts::NONE);
             protocol.on_datagram(&mut io, d.peer, bytes);
-            if wish.close {
+            if io.wish.close {
                 return;
             }
         }
