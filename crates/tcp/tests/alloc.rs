@@ -2,7 +2,10 @@
 //! which therefore holds one test.
 #![allow(unsafe_code)]
 
-use loopwork_reactor::{Address, Env, Id, Loop, Os};
+#[path = "support/toy.rs"]
+mod toy;
+
+use loopwork_reactor::{Address, Env, Fd, Id, Loop, Os};
 use loopwork_tcp::{Io, Protocol, listen};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
@@ -10,6 +13,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use toy::Toy;
 
 struct Counting;
 
@@ -68,6 +72,54 @@ impl Protocol for Give {
         let _ = io.write_shared(&self.0);
         bytes.len()
     }
+}
+
+/// Answers each message with so many bytes.
+struct Big(usize);
+
+impl Protocol for Big {
+    type Conn = ();
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<()> {
+        Some(())
+    }
+    fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
+        let _ = io.write(&ZEROS[..self.0]);
+        bytes.len()
+    }
+}
+
+/// A buffer that has emptied is kept if it is no larger than 256 KiB, and given back otherwise.
+fn only_large_buffers_are_given_back() {
+    const IDLE_MAX: usize = 256 * 1024;
+    const COUNT: usize = 50;
+    let mut lp = Loop::new(Toy::new());
+    let at = "127.0.0.1:0".parse().expect("an address");
+    let (host, _) = listen(&mut lp, at, Big(0)).expect("a port");
+    lp.world.waiting = 1;
+    lp.world.tell(Fd(0));
+    lp.turn(Some(Duration::ZERO)).expect("a turn");
+    // What the world notes is not to count.
+    lp.world.wrote.reserve(10 * COUNT);
+    lp.world.reads.reserve(10 * COUNT);
+    let mut allocations = |size| {
+        lp.get(host).protocol.0 = size;
+        let mut before = 0;
+        for n in 0..=COUNT {
+            lp.world.hose = 4;
+            lp.world.tell(Fd(1));
+            lp.turn(Some(Duration::ZERO)).expect("a turn");
+            if n == 0 {
+                before = ALLOCATIONS.load(Ordering::Relaxed);
+            }
+        }
+        assert_eq!(lp.world.wrote.last(), Some(&size), "the world took it at once");
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    assert_eq!(allocations(IDLE_MAX + 1), COUNT as u64, "a new one each time");
+    assert_eq!(allocations(1 << 20), COUNT as u64, "a new one each time");
+    assert_eq!(allocations(IDLE_MAX), 0, "it is kept");
+    assert_eq!(allocations(8), 0);
 }
 
 /// Shared output: each message is answered by the shared bytes.
@@ -139,4 +191,5 @@ fn an_echoed_message_allocates_nothing() {
     shared_rounds(&mut lp, &mut peer, 100, &mut back);
     let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert_eq!(count, 0, "for 100 shared messages");
+    only_large_buffers_are_given_back();
 }
