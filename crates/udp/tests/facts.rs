@@ -281,3 +281,30 @@ fn what_the_host_itself_refuses_is_told_once() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!((errors[0].0, errors[0].1.raw_os_error()), (Some(to), Some(90)));
 }
+
+/// The kernel keeps its own errors in the same queue as the network's: they have been told when
+/// the datagram was sent, and are not told again from there.
+#[test]
+fn what_the_host_has_kept_of_its_own_errors_is_not_told_again() {
+    // Short enough to be a datagram, too long for one of IPv4 with its headers.
+    const LONG: usize = 65_520;
+    let mut lp = new_loop();
+    let (h, _) = clerk(&mut lp, "127.0.0.1:0", |how| how.errors = true);
+    let other = peer();
+    let (gone, alive) = (dead(1)[0], other.local_addr().unwrap());
+    for round in 1..=3 {
+        udp::with(&mut lp, h, |_, io| {
+            for bytes in [&[0; LONG][..], b"anyone?"] {
+                assert_eq!(io.send(alive, bytes), Sent::Queued);
+            }
+            assert_eq!(io.send(gone, b"anyone?"), Sent::Queued);
+        });
+        until(&mut lp, |lp| lp.get(h).protocol.errors.len() >= 2 * round);
+        settle(&mut lp);
+        assert_eq!(other.recv_from(&mut [0; 9]).unwrap().0, 7);
+    }
+    let errors = &lp.get(h).protocol.errors;
+    let told: Vec<_> = errors.iter().map(|(to, e)| (*to, e.raw_os_error())).collect();
+    let each = [(Some(alive), Some(90)), (Some(gone), Some(111))];
+    assert_eq!(told, each.repeat(3));
+}
