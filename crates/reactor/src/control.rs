@@ -207,6 +207,29 @@ mod tests {
         assert_eq!(facts.destination.map(|ip| ip.to_canonical()), Some(source.ip));
     }
 
+    /// Both families carry an interface, each at its own place.
+    #[test]
+    fn an_interface_is_read_as_it_was_pushed() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for (at, six, interface) in
+            [("10.1.2.3", false, 7), ("10.1.2.3", true, 0x0102_0304), ("fe80::1", true, 9)]
+        {
+            let mut control = Control([0; ROOM]);
+            let len = control.push_source(0, Source { ip: ip(at), interface }, six);
+            let mut facts = Facts::default();
+            control.notes(len).for_each(|n| n.tell(&mut facts));
+            assert_eq!(facts.interface, Some(interface), "{at}");
+            assert_eq!(facts.local.map(|ip| ip.to_canonical()), Some(ip(at)));
+        }
+        // One that came to a group: what it went to is no address of ours.
+        let mut control = Control([0; ROOM]);
+        let len = control.push_source(0, Source { ip: ip("ff02::1"), interface: 3 }, true);
+        let mut facts = Facts::default();
+        control.notes(len).for_each(|n| n.tell(&mut facts));
+        assert_eq!((facts.destination, facts.local), (Some(ip("ff02::1")), None));
+        assert_eq!(facts.interface, Some(3));
+    }
+
     proptest! {
         /// Whatever the bytes are: it ends, and what it gives lies within them.
         #[test]
