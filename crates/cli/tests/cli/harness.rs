@@ -12,6 +12,13 @@ use std::time::{Duration, Instant};
 /// Longer than anything here takes on a busy machine.
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 
+/// Says that this test is left out, and why: to the terminal itself, since what a test prints is
+/// shown only when it fails.
+pub(crate) fn skipped(why: &str) {
+    let thread = std::thread::current();
+    let _ = writeln!(std::io::stderr(), "{}: skipped, {why}", thread.name().unwrap_or("a test"));
+}
+
 /// Bytes so far, and whether no more come.
 type Sofar = (Vec<u8>, bool);
 
