@@ -101,6 +101,7 @@ fn only_large_buffers_are_given_back() {
     lp.turn(Some(Duration::ZERO)).expect("a turn");
     // What the world notes is not to count.
     lp.world.wrote.reserve(10 * COUNT);
+    lp.world.writes.reserve(10 * COUNT);
     lp.world.reads.reserve(10 * COUNT);
     let mut allocations = |size| {
         lp.get(host).protocol.0 = size;

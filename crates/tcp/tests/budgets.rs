@@ -5,8 +5,8 @@ mod support;
 #[path = "support/toy.rs"]
 mod toy;
 
-use loopwork_reactor::{Fd, Handle, Id, Instant, Loop, READ_MAX, StreamOption, World};
-use loopwork_tcp::{Close, Drain, HIGH_WATER, Host, Io, READS_PER_TURN};
+use loopwork_reactor::{Fd, Handle, Id, Instant, Loop, READ_MAX, Ready, StreamOption, World};
+use loopwork_tcp::{CARRY_MAX, Close, Drain, HIGH_WATER, Host, Io, READS_PER_TURN};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -326,6 +326,184 @@ fn an_output_that_never_empties_does_not_grow() {
     assert_eq!(out.len(), 400 * STEP);
     out.chunks(STEP).for_each(|part| support::check(0, part));
     leave((lp, host));
+}
+
+/// The timer takes the place of a readiness that never comes: not sooner, not later, and not
+/// behind a deadline that is later.
+#[test]
+fn a_write_without_memory_is_tried_again_each_ten_milliseconds() {
+    let pause = Duration::from_millis(10);
+    for deadline in [None, Some(SECOND)] {
+        let ((mut lp, host), id) = one(move |_, io, on| {
+            if let On::Wake = on {
+                let _ = io.write(b"now");
+                io.set_deadline(deadline.map(|after| io.env.now.after(after)));
+            }
+            0
+        });
+        lp.world.starved = 5;
+        lp.env.wake(id);
+        step(&mut lp);
+        let begun = lp.world.now();
+        until(&mut lp, begun.after(SECOND / 2));
+        assert_eq!((lp.world.wrote.as_slice(), lp.world.writes.len()), (&[3][..], 6));
+        for pair in lp.world.writes.windows(2) {
+            let took = pair[1].since(pair[0]);
+            assert!((pause..pause + TICK).contains(&took), "{took:?}");
+        }
+        assert_eq!(lp.get(host).protocol.calls(0), ["open", "wake"], "and no deadline was told");
+        leave((lp, host));
+    }
+}
+
+/// Gives so many bytes to the one connection, in a turn.
+fn feed(lp: &mut Loop<Toy>, bytes: usize) {
+    lp.world.hose = bytes;
+    lp.world.tell(Fd(1));
+    step(lp);
+    assert_eq!(lp.world.hose, 0, "all of it was read");
+}
+
+/// Who cannot answer because its output is full may leave what it was shown, however much.
+#[test]
+fn who_is_full_may_leave_more_than_who_wants_more() {
+    let ((mut lp, host), _) = one(|seat, io, on| match on {
+        On::Data(bytes) => {
+            seat.number = bytes.len() as u64;
+            if bytes.len() > CARRY_MAX && seat.size == 0 {
+                seat.size = 1;
+                let _ = io.write(&[7; HIGH_WATER + 1]);
+            }
+            0
+        }
+        On::Drain => {
+            seat.size = 2;
+            io.pause();
+            0
+        }
+        _ => 0,
+    });
+    lp.world.room = 0;
+    feed(&mut lp, 1000);
+    feed(&mut lp, READ_MAX);
+    let id = lp.get(host).ids().next().expect("it is not accused of a long message");
+    let seat = lp.get(host).conn(id).unwrap();
+    assert_eq!((seat.number, seat.size), (1000 + READ_MAX as u64, 1));
+    // Drained, and paused by then: it is not shown again, and still not accused.
+    seat.number = 0;
+    lp.world.room = usize::MAX;
+    lp.world.tell(Fd(1));
+    step(&mut lp);
+    let seat = lp.get(host).conn(id).expect("it stands");
+    assert_eq!((seat.number, seat.size), (0, 2), "a pause holds behind a drain");
+    // Whoever is given up behind a pause is no less over.
+    lp.world.next.push(Ready { id, readable: true, writable: true, closed: true, gone: true });
+    step(&mut lp);
+    assert_eq!(lp.get(host).protocol.closed, [(0, Close::Reset)]);
+    leave((lp, host));
+}
+
+/// Who gives up when it drains is shown nothing more.
+#[test]
+fn who_gives_up_in_a_drain_is_not_shown_what_was_left() {
+    let ((mut lp, host), _) = one(|_, io, on| {
+        match on {
+            On::Data(_) => _ = io.write(&[7; HIGH_WATER + 1]),
+            On::Drain => io.abort(Close::Aborted),
+            _ => {}
+        }
+        0
+    });
+    feed(&mut lp, 1000);
+    assert_eq!(lp.get(host).protocol.calls(0), ["open", "data", "drain"]);
+    assert_eq!(lp.get(host).protocol.log.len(), 3);
+    assert_eq!(lp.get(host).protocol.closed, [(0, Close::Aborted)]);
+    leave((lp, host));
+}
+
+/// A message that drips is not copied for each drop: what is kept stays where it lies, and what is
+/// shorter moves.
+#[test]
+fn of_what_is_kept_and_what_is_new_the_shorter_is_copied() {
+    const DROPS: u64 = 1000;
+    let ((mut lp, host), id) = one(|seat, _, on| match on {
+        On::Data(bytes) => {
+            // The first lies in the loop's own buffer.
+            seat.number += u64::from(seat.number == 0) * bytes.as_ptr() as u64;
+            seat.size += u64::from(bytes.as_ptr() as u64 == seat.number);
+            seat.got.push(bytes.len() as u8);
+            0
+        }
+        _ => 0,
+    });
+    (0..DROPS).for_each(|_| feed(&mut lp, 1));
+    let seat = lp.get(host).conn(id).unwrap();
+    assert_eq!(seat.got.len() as u64, DROPS);
+    assert!(seat.got.iter().zip(1_u64..).all(|(len, n)| *len == n as u8), "all of it each time");
+    assert_eq!(seat.size, 2, "one byte, and one behind one");
+    feed(&mut lp, DROPS as usize - 1);
+    assert_eq!(lp.get(host).conn(id).unwrap().size, 2);
+    feed(&mut lp, 2 * DROPS as usize - 1);
+    assert_eq!(lp.get(host).conn(id).unwrap().size, 3, "the kept are not more than the new");
+    leave((lp, host));
+}
+
+/// Who asks again and again to be shown what is left has rounds, too, and goes on in the next
+/// turn.
+#[test]
+fn who_is_shown_what_is_left_again_and_again_is_shown_it_by_the_turn() {
+    const BYTES: usize = 100;
+    let ((mut lp, host), id) = one(|seat, io, on| match on {
+        On::Data(bytes) => {
+            seat.number += 1;
+            assert_eq!(bytes.len(), BYTES + 1 - seat.number as usize);
+            io.pause();
+            io.resume();
+            1
+        }
+        _ => 0,
+    });
+    feed(&mut lp, BYTES);
+    for turn in 1..=3 {
+        let shown = lp.get(host).conn(id).unwrap().number as usize;
+        assert_eq!(shown, 1 + turn * READS_PER_TURN);
+        step(&mut lp);
+    }
+    (0..BYTES / READS_PER_TURN).for_each(|_| step(&mut lp));
+    assert_eq!(lp.get(host).conn(id).unwrap().number as usize, BYTES);
+    leave((lp, host));
+}
+
+/// A write that fails says that the peer is gone. Who does not read learns it at once, without an
+/// event; who reads is shown first what came before.
+#[test]
+fn who_does_not_read_is_over_with_the_write_that_failed() {
+    for paused in [true, false] {
+        let ((mut lp, host), id) = one(move |seat, io, on| match on {
+            On::Wake => {
+                if paused {
+                    io.pause();
+                }
+                let _ = io.write(b"anyone?");
+                0
+            }
+            On::Data(bytes) => {
+                seat.number += bytes.len() as u64;
+                bytes.len()
+            }
+            _ => 0,
+        });
+        (lp.world.broken, lp.world.ended, lp.world.hose) = (true, true, 2 * READ_MAX);
+        lp.env.wake(id);
+        step(&mut lp);
+        assert_eq!(lp.get(host).len(), usize::from(!paused));
+        step(&mut lp);
+        assert_eq!(lp.get(host).protocol.closed, [(0, Close::Reset)]);
+        assert!(!lp.get(host).protocol.calls(0).contains(&"end"), "a reset is no end");
+        let seen = lp.get(host).protocol.seats[0].number as usize;
+        assert_eq!(seen, if paused { 0 } else { 2 * READ_MAX });
+        leave((lp, host));
+    }
 }
 
 /// Nothing has begun yet: whoever wakes a connection before it stands wakes nobody.

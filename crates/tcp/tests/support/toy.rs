@@ -26,6 +26,11 @@ pub(crate) struct Toy {
     pub(crate) stands: bool,
     /// Bytes that writes still take.
     pub(crate) room: usize,
+    /// Writing fails: the peer is gone.
+    pub(crate) broken: bool,
+    /// So many writes find no memory; when writing was tried.
+    pub(crate) starved: usize,
+    pub(crate) writes: Vec<Instant>,
     /// What each write took, and each call for a file.
     pub(crate) wrote: Vec<usize>,
     pub(crate) files: Vec<u64>,
@@ -53,6 +58,9 @@ impl Toy {
             tried: Vec::new(),
             stands: false,
             room: usize::MAX,
+            broken: false,
+            starved: 0,
+            writes: Vec::new(),
             wrote: Vec::new(),
             files: Vec::new(),
             out: None,
@@ -138,6 +146,14 @@ impl Streams for Toy {
         Ok(n)
     }
     fn write(&mut self, _: Fd, bytes: &[u8]) -> io::Result<usize> {
+        self.writes.push(self.now);
+        if self.broken {
+            return Err(ErrorKind::BrokenPipe.into());
+        }
+        if self.starved > 0 {
+            self.starved -= 1;
+            return Err(ErrorKind::OutOfMemory.into());
+        }
         let n = bytes.len().min(self.room);
         if n == 0 {
             return Err(ErrorKind::WouldBlock.into());
