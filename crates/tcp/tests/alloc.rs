@@ -123,6 +123,44 @@ fn only_large_buffers_are_given_back() {
     assert_eq!(allocations(8), 0);
 }
 
+/// Of the buffers of those that had something in them as many are kept as the loop passes around.
+fn spare_buffers_have_an_end() {
+    const SPARE: usize = 64;
+    const CROWD: usize = 4 * SPARE;
+    let mut lp = Loop::new(Toy::new());
+    let at = "127.0.0.1:0".parse().expect("an address");
+    let (host, _) = listen(&mut lp, at, Big(10)).expect("a port");
+    lp.world.waiting = CROWD;
+    lp.world.tell(Fd(0));
+    while lp.get(host).len() < CROWD {
+        lp.turn(Some(Duration::ZERO)).expect("a turn");
+    }
+    (lp.world.wrote, lp.world.writes) = (Vec::with_capacity(9999), Vec::with_capacity(9999));
+    lp.world.reads = Vec::with_capacity(9999);
+    // So many have an answer that waits, and then all of it goes.
+    let mut allocations = |count: usize| {
+        let mut before = 0;
+        for n in 0..4 {
+            if n == 3 {
+                before = ALLOCATIONS.load(Ordering::Relaxed);
+            }
+            lp.world.room = 0;
+            for told in 1..=count {
+                lp.world.tell(Fd(told as u32));
+                lp.world.hose = 4;
+                lp.turn(Some(Duration::ZERO)).expect("a turn");
+            }
+            lp.world.room = usize::MAX;
+            lp.world.tell_all();
+            lp.turn(Some(Duration::ZERO)).expect("a turn");
+        }
+        ALLOCATIONS.load(Ordering::Relaxed) - before
+    };
+    let crowd = allocations(CROWD);
+    assert!(crowd >= (CROWD - SPARE) as u64, "{crowd} for those beyond the spare ones");
+    assert_eq!(allocations(SPARE), 0, "so many are kept");
+}
+
 /// Shared output: each message is answered by the shared bytes.
 fn shared_rounds(lp: &mut Loop<Os>, peer: &mut TcpStream, count: usize, back: &mut [u8]) {
     for _ in 0..count {
@@ -193,4 +231,5 @@ fn an_echoed_message_allocates_nothing() {
     let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert_eq!(count, 0, "for 100 shared messages");
     only_large_buffers_are_given_back();
+    spare_buffers_have_an_end();
 }

@@ -6,7 +6,9 @@ mod support;
 mod toy;
 
 use loopwork_reactor::{Fd, Handle, Id, Instant, Loop, READ_MAX, Ready, StreamOption, World};
-use loopwork_tcp::{CARRY_MAX, Close, Drain, HIGH_WATER, Host, Io, READS_PER_TURN};
+use loopwork_tcp::{
+    ACCEPTS_PER_TURN, CARRY_MAX, Close, Drain, HIGH_WATER, Host, Io, READS_PER_TURN,
+};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -502,6 +504,107 @@ fn who_does_not_read_is_over_with_the_write_that_failed() {
         assert!(!lp.get(host).protocol.calls(0).contains(&"end"), "a reset is no end");
         let seen = lp.get(host).protocol.seats[0].number as usize;
         assert_eq!(seen, if paused { 0 } else { 2 * READ_MAX });
+        leave((lp, host));
+    }
+}
+
+/// Readiness that comes while a listener goes on by itself does not make it take more each turn.
+#[test]
+fn a_listener_goes_on_once_a_turn_however_often_it_is_told() {
+    let (mut lp, host) = listens(|_, _, _| 0);
+    lp.world.waiting = 20 * ACCEPTS_PER_TURN;
+    let mut seen = 0;
+    for turn in 0..10 {
+        lp.world.tell(LISTENER);
+        step(&mut lp);
+        let now = lp.get(host).len() - seen;
+        seen += now;
+        // Those of its readiness, and from the second turn on those that it had asked for.
+        let budget = ACCEPTS_PER_TURN * if turn == 0 { 1 } else { 2 };
+        assert!(now >= ACCEPTS_PER_TURN && now <= budget, "{now} in turn {turn}");
+    }
+    for _ in 0..20 {
+        step(&mut lp);
+    }
+    assert_eq!(lp.get(host).len(), 20 * ACCEPTS_PER_TURN);
+    leave((lp, host));
+}
+
+/// Only behind a pause is what was left shown again.
+#[test]
+fn who_resumes_without_a_pause_is_not_shown_the_same_again() {
+    let ((mut lp, host), id) = one(|seat, io, on| {
+        match on {
+            On::Data(_) => seat.number += 1,
+            On::Wake => io.resume(),
+            _ => {}
+        }
+        0
+    });
+    feed(&mut lp, 1000);
+    lp.env.wake(id);
+    step(&mut lp);
+    assert_eq!(lp.get(host).conn(id).unwrap().number, 1);
+    leave((lp, host));
+}
+
+/// Last words resume by themselves: what comes is read, and dropped, and so is the peer's end.
+#[test]
+fn last_words_of_who_paused_wait_for_the_peers_end_all_the_same() {
+    let ((mut lp, host), id) = one(|seat, io, on| match on {
+        On::Open => {
+            io.pause();
+            0
+        }
+        On::Data(_) => panic!("what comes behind last words is not shown"),
+        on => last_words(seat, io, on),
+    });
+    lp.env.wake(id);
+    step(&mut lp);
+    feed(&mut lp, 1000);
+    assert_eq!(lp.get(host).len(), 1);
+    lp.world.ended = true;
+    lp.world.tell(Fd(1));
+    step(&mut lp);
+    assert_eq!(lp.get(host).protocol.closed, [(0, Close::Finished)]);
+    leave((lp, host));
+}
+
+/// The limits of a drain are those that it began with: asked for again, it has no more time.
+#[test]
+fn last_words_are_said_once() {
+    let ((mut lp, host), id) = one(|_, io, on| {
+        if let On::Wake = on {
+            io.end_and_drain(Drain::default());
+        }
+        0
+    });
+    lp.env.wake(id);
+    step(&mut lp);
+    let begun = lp.world.now();
+    until(&mut lp, begun.after(SECOND * 4));
+    lp.env.wake(id);
+    step(&mut lp);
+    until(&mut lp, begun.after(SECOND * 5 + TICK));
+    assert_eq!(lp.get(host).protocol.closed, [(0, Close::Finished)]);
+    leave((lp, host));
+}
+
+/// What was kept and is dropped counts as what comes afterwards does.
+#[test]
+fn what_was_left_counts_among_what_is_dropped() {
+    for (more, over) in [(500, false), (501, true)] {
+        let ((mut lp, host), id) = one(|_, io, on| {
+            if let On::Wake = on {
+                io.end_and_drain(Drain { bytes: 1500, ..Drain::default() });
+            }
+            0
+        });
+        feed(&mut lp, 1000);
+        lp.env.wake(id);
+        step(&mut lp);
+        feed(&mut lp, more);
+        assert_eq!(lp.get(host).protocol.closed.len(), usize::from(over), "{more}");
         leave((lp, host));
     }
 }
