@@ -348,7 +348,7 @@ impl Decoder {
             if line == b"\r" || line.ends_with(b"\r\n\r") {
                 let end = start + lf + 1;
                 self.state = State::End;
-                lines::trailer_lines(&section[..end], limits, |_| {})?;
+                lines::trailer_lines(&section[..end], limits, &mut |_| {})?;
                 let trailers = if end > 2 { skip..skip + end } else { 0..0 };
                 return Ok(Step::End { skip: skip + end, trailers });
             }
@@ -373,18 +373,20 @@ pub fn parse_trailers<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Headers<'a>, Malformed> {
-    fields.list.clear();
+    let mut count = 0;
     if !section.is_empty() {
-        lines::trailer_lines(section, limits, |field| {
+        lines::trailer_lines(section, limits, &mut |field| {
             let at = field.name_at as usize;
             let name = &section[at..at + usize::from(field.name_len)];
             if !is_forbidden_trailer(name) {
-                fields.list.push(field);
+                fields.put(count, field);
+                count += 1;
             }
         })?;
     }
+    fields.set_len(count);
     // Those that framing knows are forbidden here.
-    Ok(Headers::new(section, &fields.list, 0))
+    Ok(Headers::new(section, fields, 0))
 }
 
 /// Fields that frame, route, authenticate or modify a request, or say how the content is to be

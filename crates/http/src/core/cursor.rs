@@ -3,125 +3,105 @@
 //!
 //! Rules:
 //!
-//! * the words do not depend on where a line begins, so that the processor makes those of the
-//!   next bytes while the lines of these are still walked;
-//! * each byte is classified once; of a value that fills a whole window, only its end is searched;
+//! * one block at a time, in registers; the words do not depend on where a line begins, so that
+//!   the processor makes those of the next block while the lines of this one are still walked;
+//! * what ends a value ends a name too, so that where an end of a line is in the block, the end of
+//!   its name needs no check;
 //! * positions only grow.
 
-use super::simd::{BLOCK, BLOCKS, Words, classify, control};
-
-/// Bytes that are classified at a time.
-const WINDOW: usize = BLOCK * BLOCKS;
-
-/// Which end is looked for.
-const NAME: u8 = 0;
-const VALUE: u8 = 1;
-const TARGET: u8 = 2;
+use super::scan::token;
+use super::simd::{BLOCK, Lanes, Words, next_end};
 
 /// Where the walk is. Positions are those of the bytes; the end of a class is the first byte that
 /// is not of it, or the number of the bytes.
-pub(super) struct Cursor<'a> {
+pub(super) struct Cursor<'a, L> {
+    lanes: L,
     bytes: &'a [u8],
-    /// Where the window begins; a multiple of a block.
+    /// Where the block begins; a multiple of [`BLOCK`].
     base: usize,
-    /// The words of the window.
+    /// Those of the block; of the ends, only those that were not walked over.
     words: Words,
 }
 
-impl<'a> Cursor<'a> {
-    /// At the start of these bytes, for a walk that may ask for a target.
+/// A line: where its name ends, and where what is before its line end does.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) name: usize,
+    pub(super) line: usize,
+}
+
+impl<'a, L: Lanes> Cursor<'a, L> {
+    /// At the start of these bytes, of whose first block these are the words.
     #[inline(always)]
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, base: 0, words: Words::default() }
+    pub(super) fn new(lanes: L, bytes: &'a [u8], words: Words) -> Self {
+        Self { lanes, bytes, base: 0, words }
     }
 
-    /// Classifies the first bytes. To be done once, before anything is asked.
+    /// Where the line at `at` ends, and its name. The walk is at `at`.
     #[inline(always)]
-    pub(super) fn start(&mut self) {
-        classify::<true>(self.bytes, 0, &mut self.words);
-    }
-
-    /// Where the token at `at` ends.
-    #[inline(always)]
-    pub(super) fn name_end(&mut self, at: usize) -> usize {
-        self.end::<NAME>(at)
-    }
-
-    /// Where the value at `at` ends.
-    #[inline(always)]
-    pub(super) fn value_end(&mut self, at: usize) -> usize {
-        self.end::<VALUE>(at)
-    }
-
-    /// Where the request target at `at` ends. To be asked before any other end but a method's.
-    #[inline(always)]
-    pub(super) fn target_end(&mut self, at: usize) -> usize {
-        self.end::<TARGET>(at)
-    }
-
-    #[inline(always)]
-    fn end<const CLASS: u8>(&mut self, at: usize) -> usize {
-        self.in_block::<CLASS>(at).unwrap_or_else(|| self.beyond::<CLASS>(at))
-    }
-
-    /// The end, if it is in the block of `at`, and that is in the window.
-    #[inline(always)]
-    fn in_block<const CLASS: u8>(&self, at: usize) -> Option<usize> {
-        let hits = self.class::<CLASS>().get((at - self.base) / BLOCK)? >> (at % BLOCK);
-        (hits != 0).then(|| at + hits.trailing_zeros() as usize)
-    }
-
-    /// The end, which is not in the block of `at` or not in the window.
-    #[inline(never)]
-    fn beyond<const CLASS: u8>(&mut self, at: usize) -> usize {
-        if at - self.base >= WINDOW {
-            if !self.classify::<CLASS>(at) {
-                return self.bytes.len();
-            }
-            if let Some(end) = self.in_block::<CLASS>(at) {
-                return end;
-            }
+    pub(super) fn line(&mut self, at: usize) -> Ends {
+        if self.words.ends == 0 {
+            return self.long_line(at);
         }
-        let (mut block, mut whole) = ((at - self.base) / BLOCK + 1, false);
+        let line = self.base + self.words.ends.trailing_zeros() as usize;
+        let name = at + (self.words.names >> (at % BLOCK)).trailing_zeros() as usize;
+        Ends { name, line }
+    }
+
+    /// Walks over the CRLF that ends the line that was asked for last.
+    #[inline(always)]
+    pub(super) fn pass_crlf(&mut self) {
+        // Where LF is in the next block, its bit is passed when that is loaded.
+        self.words.ends &= self.words.ends.wrapping_sub(1);
+        self.words.ends &= self.words.ends.wrapping_sub(1);
+    }
+
+    /// The same, where the line ends in another block.
+    #[inline(always)]
+    fn long_line(&mut self, at: usize) -> Ends {
+        let mut name = None;
+        if at - self.base < BLOCK {
+            name = first(self.words.names, at);
+        }
+        let mut base = (self.base + BLOCK).max(at / BLOCK * BLOCK);
         loop {
-            while let Some(word) = self.class::<CLASS>().get(block) {
-                if *word != 0 {
-                    return self.base + block * BLOCK + word.trailing_zeros() as usize;
-                }
-                block += 1;
+            (self.base, self.words) = match name {
+                Some(_) => next_end(self.lanes, self.bytes, base),
+                None => (base, Words::at(self.lanes, self.bytes, base)),
+            };
+            let from = at.max(self.base);
+            self.seek(from);
+            if name.is_none() {
+                name = first(self.words.names, from);
             }
-            let mut next = self.base + WINDOW;
-            if CLASS == VALUE && whole {
-                next = control(self.bytes, next);
+            if self.words.ends != 0 {
+                let line = self.base + self.words.ends.trailing_zeros() as usize;
+                return Ends { name: name.unwrap_or(line), line };
             }
-            if !self.classify::<CLASS>(next) {
-                return self.bytes.len();
-            }
-            (block, whole) = (0, true);
+            base = self.base + BLOCK;
         }
     }
 
-    /// Moves the window to the block of `at`; `false`: there are no bytes.
+    /// Walks to `at`, where a line begins.
     #[inline(always)]
-    fn classify<const CLASS: u8>(&mut self, at: usize) -> bool {
-        let base = at / BLOCK * BLOCK;
-        if base >= self.bytes.len() {
-            return false;
-        }
-        self.base = base;
-        match CLASS {
-            TARGET => classify::<true>(self.bytes, base, &mut self.words),
-            _ => classify::<false>(self.bytes, base, &mut self.words),
-        }
-        true
+    pub(super) fn seek(&mut self, at: usize) {
+        let skip = at - self.base;
+        self.words.ends &= if skip < BLOCK { u64::MAX << skip } else { 0 };
     }
 
+    /// Where the token at `at` ends. To be asked before any line.
     #[inline(always)]
-    fn class<const CLASS: u8>(&self) -> &[u64; BLOCKS] {
-        match CLASS {
-            NAME => &self.words.names,
-            VALUE => &self.words.values,
-            _ => &self.words.targets,
+    pub(super) fn token_end(&self, at: usize) -> usize {
+        match first(self.words.names, at) {
+            Some(end) if at < BLOCK => end,
+            _ => at + token(self.bytes.get(at..).unwrap_or_default()),
         }
     }
+}
+
+/// The first set bit of the word of a block at `at`, which is in it, or behind it, as a position.
+#[inline(always)]
+fn first(word: u64, at: usize) -> Option<usize> {
+    let hits = word >> (at % BLOCK);
+    if hits == 0 { None } else { Some(at + hits.trailing_zeros() as usize) }
 }

@@ -35,49 +35,70 @@ impl Known {
         Self::at(name, 0, name.len())
     }
 
-    /// What the token of this length at `at` names. Length and first letter decide for most, so
-    /// this is one comparison at the most.
+    /// What the token of this length at `at` names. No two known names have the same length; the
+    /// first eight bytes decide for most tokens.
     #[inline(always)]
     pub(crate) fn at(bytes: &[u8], at: usize, len: usize) -> Self {
-        /// The first letter of the known name of this length; no letter where there is none.
-        const FIRST: [u8; Known::LENGTHS] = {
-            let mut first = [0; Known::LENGTHS];
-            (first[4], first[6], first[7]) = (b'h', b'e', b'u');
-            (first[10], first[14], first[17]) = (b'c', b'c', b't');
-            first
+        let Some(name) = NAMES.get(len) else { return Self::Other };
+        // A name with less than eight bytes behind its start is in a head that is not whole.
+        let Some(front) = bytes.get(at..).and_then(|rest| rest.first_chunk()) else {
+            return Self::compare(bytes, at, len);
         };
-        match (FIRST.get(len), bytes.get(at)) {
-            (Some(letter), Some(first)) if *letter == first | 0x20 => Self::compare(bytes, at, len),
-            _ => Self::Other,
+        if ((u64::from_le_bytes(*front) | SMALL) ^ name.front) & name.mask != 0 {
+            return Self::Other;
         }
+        if len <= 8 { name.known } else { Self::compare(bytes, at, len) }
     }
 
+    /// The same byte by byte.
     #[inline(never)]
     fn compare(bytes: &[u8], at: usize, len: usize) -> Self {
-        let name = bytes.get(at..).unwrap_or_default();
-        // Every request has one.
-        if len == 4 {
-            return if same(name, b"host") { Self::Host } else { Self::Other };
-        }
-        match len {
-            6 if same(name, b"expect") => Self::Expect,
-            7 if same(name, b"upgrade") => Self::Upgrade,
-            10 if same(name, b"connection") => Self::Connection,
-            14 if same(name, b"content-length") => Self::ContentLength,
-            17 if same(name, b"transfer-encoding") => Self::TransferEncoding,
-            _ => Self::Other,
-        }
+        let token = bytes.get(at..at + len).unwrap_or_default();
+        let same = |(name, _): &&(&str, Self)| token.eq_ignore_ascii_case(name.as_bytes());
+        KNOWN.iter().find(same).map_or(Self::Other, |(_, known)| *known)
     }
 }
 
-/// Does a name begin like this? Bit 0x20 makes letters small, and makes of no other `tchar` a
-/// letter or a dash: `name` is a token.
-#[inline]
-fn same<const N: usize>(name: &[u8], text: &[u8; N]) -> bool {
-    let differs = |(a, b): (&u8, &u8)| (a | 0x20) ^ b;
-    name.first_chunk::<N>()
-        .is_some_and(|name| name.iter().zip(text).map(differs).fold(0, |all, one| all | one) == 0)
+/// The known names.
+const KNOWN: [(&str, Known); 6] = [
+    ("host", Known::Host),
+    ("expect", Known::Expect),
+    ("upgrade", Known::Upgrade),
+    ("connection", Known::Connection),
+    ("content-length", Known::ContentLength),
+    ("transfer-encoding", Known::TransferEncoding),
+];
+
+/// The bit that makes letters small; of no other `tchar` it makes a letter or a dash.
+const SMALL: u64 = 0x2020_2020_2020_2020;
+
+/// How a known name begins.
+#[derive(Clone, Copy)]
+struct Name {
+    /// Its first eight bytes, or all and zeros behind them.
+    front: u64,
+    /// Which of them count.
+    mask: u64,
+    known: Known,
 }
+
+/// The known name of each length; where there is none, one that no token has.
+static NAMES: [Name; Known::LENGTHS] = {
+    let none = Name { front: 0, mask: u64::MAX, known: Known::Other };
+    let (mut names, mut i) = ([none; Known::LENGTHS], 0);
+    while i < KNOWN.len() {
+        let (text, known) = (KNOWN[i].0.as_bytes(), KNOWN[i].1);
+        let (mut front, mut mask, mut at) = (0, 0, 0);
+        while at < text.len() && at < 8 {
+            front |= (text[at] as u64) << (8 * at);
+            mask |= 0xff << (8 * at);
+            at += 1;
+        }
+        names[text.len()] = Name { front, mask, known };
+        i += 1;
+    }
+    names
+};
 
 /// One header line, as offsets into the head. 16 bytes.
 #[derive(Clone, Copy, Debug)]
@@ -89,23 +110,59 @@ pub(crate) struct Field {
     pub(crate) known: Known,
 }
 
+impl Field {
+    const EMPTY: Self =
+        Self { name_at: 0, value_at: 0, value_len: 0, name_len: 0, known: Known::Other };
+}
+
 /// The table that a parse fills with offsets: owned by the caller and used again and again, so
 /// that parsing allocates nothing once it has grown to the largest head. It holds no bytes and
 /// nothing between two calls: one table serves all connections of a thread.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
-    pub(crate) list: Vec<Field>,
+    /// Room, of which the first `count` are those of the last parse.
+    slots: Vec<Field>,
+    count: usize,
 }
 
 impl Fields {
     /// An empty table.
     pub const fn new() -> Self {
-        Self { list: Vec::new() }
+        Self { slots: Vec::new(), count: 0 }
     }
 
     /// A table with room for this many headers.
     pub fn with_capacity(headers: usize) -> Self {
-        Self { list: Vec::with_capacity(headers) }
+        Self { slots: vec![Field::EMPTY; headers], count: 0 }
+    }
+
+    /// Puts a line into the table, which counts only when it is told how many there are.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, at: usize, field: Field) {
+        if self.slots.len() <= at {
+            self.grow(at);
+        }
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = field;
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, at: usize) {
+        // Twice as many, so that a head of many lines is not copied for each of them.
+        self.slots.resize((2 * at).max(16), Field::EMPTY);
+    }
+
+    /// So many lines are in the table.
+    #[inline]
+    pub(crate) fn set_len(&mut self, count: usize) {
+        self.count = count;
+    }
+
+    /// The lines.
+    #[inline]
+    fn list(&self) -> &[Field] {
+        self.slots.get(..self.count).unwrap_or_default()
     }
 }
 
@@ -113,15 +170,15 @@ impl Fields {
 #[derive(Clone, Copy)]
 pub struct Headers<'a> {
     bytes: &'a [u8],
-    list: &'a [Field],
+    fields: &'a Fields,
     /// The known names among them, as [`Known::bit`]s.
     known: u8,
 }
 
 impl<'a> Headers<'a> {
     #[inline]
-    pub(crate) fn new(bytes: &'a [u8], list: &'a [Field], known: u8) -> Self {
-        Self { bytes, list, known }
+    pub(crate) fn new(bytes: &'a [u8], fields: &'a Fields, known: u8) -> Self {
+        Self { bytes, fields, known }
     }
 
     /// Is there none of the names that framing asks for?
@@ -132,12 +189,12 @@ impl<'a> Headers<'a> {
 
     /// Number of header lines.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.fields.list().len()
     }
 
     /// Are there none?
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.fields.list().is_empty()
     }
 
     /// The value of the first line of this name, whatever its case.
@@ -157,7 +214,7 @@ impl<'a> Headers<'a> {
 
     /// The values of all lines of this name, in order.
     pub fn get_all<'n>(&self, name: &'n str) -> GetAll<'a, 'n> {
-        GetAll { bytes: self.bytes, list: self.list.iter(), name }
+        GetAll { bytes: self.bytes, list: self.fields.list().iter(), name }
     }
 
     /// The members of the comma-separated lists in all lines of this name (RFC 9110 §5.6.1),
@@ -174,13 +231,13 @@ impl<'a> Headers<'a> {
 
     /// All lines as name and value: the name as it came, the value trimmed of white space.
     pub fn iter(&self) -> Iter<'a> {
-        Iter { bytes: self.bytes, list: self.list.iter() }
+        Iter { bytes: self.bytes, list: self.fields.list().iter() }
     }
 
     /// The lines that framing looks at, and their values.
     pub(crate) fn known(&self) -> impl Iterator<Item = (Known, &'a [u8])> + use<'a> {
         let bytes = self.bytes;
-        let known = self.list.iter().filter(|field| field.known != Known::Other);
+        let known = self.fields.list().iter().filter(|field| field.known != Known::Other);
         known.map(move |field| (field.known, value(bytes, field)))
     }
 }

@@ -12,10 +12,12 @@
 use super::{
     Fields, Headers, Limits, Malformed, Method, Request, Response, Version,
     cursor::Cursor,
-    fields::{Field, Known},
+    fields::Known,
     limits::METHOD_BYTES,
     lines::{Stop, Summary, header_lines, line_end},
-    scan, simd, target,
+    scan,
+    simd::{self, First, Lanes, Task},
+    target::{self, Target},
 };
 
 /// How far a head that is not whole was looked at. One per connection; 8 bytes.
@@ -45,14 +47,55 @@ impl Progress {
     fn waits(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
         let [.., before, new] = bytes else { return false };
         let one = self.searched as usize == bytes.len() - 1;
-        let fits =
-            bytes.len() < limits.head_bytes as usize && (self.first_line || bytes.len() <= longest);
+        let most = if self.first_line { usize::MAX } else { longest };
+        let fits = bytes.len() < limits.head_bytes as usize && bytes.len() <= most;
         let waits = one && fits && *new != b'\n' && *before != b'\r';
         if waits {
             scan::work::add(1);
             self.searched += 1;
         }
         waits
+    }
+
+    /// Searches what is new for a reason to parse: the head is whole, its first line is whole,
+    /// there is a CR or LF that stands alone, or it is too long. `longest` is how long a first
+    /// line can be.
+    #[inline(never)]
+    fn search(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
+        let room = limits.head_bytes as usize;
+        let head = &bytes[..bytes.len().min(room)];
+        // A CR at the very end waits for the byte behind it.
+        let start = (self.searched as usize).min(head.len()).saturating_sub(1);
+        self.searched = head.len() as u32;
+        scan::work::add(head.len() - start);
+        memchr::memchr2_iter(b'\r', b'\n', &head[start..]).any(|found| {
+            let (line, rest) = head.split_at(start + found);
+            match rest {
+                [b'\r', next, ..] => *next != b'\n',
+                [b'\r'] => false,
+                _ => {
+                    // An empty line may come before the first one.
+                    let first_line = !self.first_line && line != b"\r";
+                    first_line || !line.ends_with(b"\r") || line.ends_with(b"\r\n\r")
+                }
+            }
+        }) || head.len() >= room
+            || (!self.first_line && head.len() > longest)
+    }
+
+    /// A pass has stopped before the head's end: is that wrong, or does it need more bytes?
+    #[cold]
+    fn stopped(&mut self, stop: Stop, head: usize, room: usize) -> Result<usize, Malformed> {
+        let sin = match stop {
+            Stop::More if head < room => {
+                self.searched = head as u32;
+                return Ok(0);
+            }
+            Stop::More => Malformed::HeadTooLarge,
+            Stop::Bad(sin) => sin,
+        };
+        *self = Self::new();
+        Err(sin)
     }
 }
 
@@ -75,10 +118,13 @@ pub fn parse_request<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Request<'a>, usize)>, Malformed> {
-    if !seen.is_idle() && seen.waits(bytes, limits, longest_line(limits)) {
+    if seen.is_idle() {
+        return request(bytes, seen, fields, limits);
+    }
+    if seen.waits(bytes, limits, longest_line(limits)) {
         return Ok(None);
     }
-    request(bytes, seen, fields, limits)
+    more_of_request(bytes, seen, fields, limits)
 }
 
 /// Longer than this a request line has a part that is too long, and the pass says which: an empty
@@ -88,6 +134,20 @@ fn longest_line(limits: &Limits) -> usize {
     2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2
 }
 
+/// The same when some of the bytes were looked at before.
+#[inline(never)]
+fn more_of_request<'a>(
+    bytes: &'a [u8],
+    seen: &mut Progress,
+    fields: &'a mut Fields,
+    limits: &Limits,
+) -> Result<Option<(Request<'a>, usize)>, Malformed> {
+    if seen.search(bytes, limits, longest_line(limits)) {
+        return request(bytes, seen, fields, limits);
+    }
+    Ok(None)
+}
+
 /// See [`parse_request`].
 fn request<'a>(
     bytes: &'a [u8],
@@ -95,17 +155,40 @@ fn request<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Request<'a>, usize)>, Malformed> {
-    let longest = longest_line(limits);
-    let (mut line, mut found) = (Line::EMPTY, Summary::default());
-    let end = parse(bytes, seen, fields, limits, longest, &mut line, &mut found)?;
-    if end == 0 {
-        return Ok(None);
+    simd::run(RequestHead { bytes, seen, fields, limits })
+}
+
+/// A request whose head is to be parsed.
+struct RequestHead<'a, 'b> {
+    bytes: &'a [u8],
+    seen: &'b mut Progress,
+    fields: &'a mut Fields,
+    limits: &'b Limits,
+}
+
+impl<'a> Task for RequestHead<'a, '_> {
+    type Output = Result<Option<(Request<'a>, usize)>, Malformed>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self { bytes, seen, fields, limits } = self;
+        let (mut line, mut found) = (Line::EMPTY, Summary::default());
+        let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
+        if end == 0 {
+            return Ok(None);
+        }
+        let Line { method, target, version } = line;
+        let is_path = target.starts_with('/') && !matches!(method, Method::Connect);
+        let parts = match is_path {
+            true => Target { authority: None, origin: target },
+            false => target::parse(method, target)?,
+        };
+        let host = host(lanes, bytes, &found, version)?;
+        let host = parts.authority.map_or(host, str::as_bytes);
+        let origin = (target.len() - parts.origin.len()) as u32;
+        let headers = Headers::new(bytes, fields, found.known);
+        Ok(Some((Request { method, target, version, headers, origin, host }, end)))
     }
-    let headers = Headers::new(bytes, &fields.list, found.known);
-    let parts = target::parse(line.method, line.target)?;
-    let host_field = host(bytes, &found, line.version)?;
-    let Line { method, target, version } = line;
-    Ok(Some((Request { method, target, version, headers, parts, host_field }, end)))
 }
 
 /// Parses the head of a response at the start of `bytes`: as [`parse_request`].
@@ -120,10 +203,27 @@ pub fn parse_response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    if !seen.is_idle() && seen.waits(bytes, limits, usize::MAX) {
+    if seen.is_idle() {
+        return response(bytes, seen, fields, limits);
+    }
+    if seen.waits(bytes, limits, usize::MAX) {
         return Ok(None);
     }
-    response(bytes, seen, fields, limits)
+    more_of_response(bytes, seen, fields, limits)
+}
+
+/// The same when some of the bytes were looked at before.
+#[inline(never)]
+fn more_of_response<'a>(
+    bytes: &'a [u8],
+    seen: &mut Progress,
+    fields: &'a mut Fields,
+    limits: &Limits,
+) -> Result<Option<(Response<'a>, usize)>, Malformed> {
+    if seen.search(bytes, limits, usize::MAX) {
+        return response(bytes, seen, fields, limits);
+    }
+    Ok(None)
 }
 
 /// See [`parse_response`].
@@ -133,107 +233,88 @@ fn response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    let (mut line, mut found) = (Status::EMPTY, Summary::default());
-    let end = parse(bytes, seen, fields, limits, usize::MAX, &mut line, &mut found)?;
-    if end == 0 {
-        return Ok(None);
-    }
-    let headers = Headers::new(bytes, &fields.list, found.known);
-    let Status { version, status, reason } = line;
-    Ok(Some((Response { version, status, reason, headers }, end)))
+    simd::run(ResponseHead { bytes, seen, fields, limits })
 }
 
-/// The search and the passes: see the rules at the top. `longest` is how long a first line can
-/// be.
+/// A response whose head is to be parsed.
+struct ResponseHead<'a, 'b> {
+    bytes: &'a [u8],
+    seen: &'b mut Progress,
+    fields: &'a mut Fields,
+    limits: &'b Limits,
+}
+
+impl<'a> Task for ResponseHead<'a, '_> {
+    type Output = Result<Option<(Response<'a>, usize)>, Malformed>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let Self { bytes, seen, fields, limits } = self;
+        let (mut line, mut found) = (Status::EMPTY, Summary::default());
+        let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
+        if end == 0 {
+            return Ok(None);
+        }
+        let Status { version, status, reason } = line;
+        let headers = Headers::new(bytes, fields, found.known);
+        Ok(Some((Response { version, status, reason, headers }, end)))
+    }
+}
+
+/// The pass, and what becomes of the progress: gives where the head ends, or 0 if it does not.
 #[inline(always)]
-fn parse<'a, F: FirstLine<'a>>(
+fn parse<'a, L: Lanes, F: FirstLine<'a>>(
+    lanes: L,
     bytes: &'a [u8],
     seen: &mut Progress,
     fields: &mut Fields,
     limits: &Limits,
-    longest: usize,
     line: &mut F,
     found: &mut Summary,
 ) -> Result<usize, Malformed> {
     let room = limits.head_bytes as usize;
     let head = &bytes[..bytes.len().min(room)];
-    if seen.searched != 0 {
-        let too_long = head.len() >= room || (!seen.first_line && head.len() > longest);
-        if !search(head, seen) && !too_long {
-            return Ok(0);
-        }
-    }
-    if head.is_empty() && room != 0 {
-        return Ok(0);
-    }
-    match pass(head, &mut fields.list, limits, &mut seen.first_line, line, found) {
+    let stop = match pass(lanes, head, fields, limits, &mut seen.first_line, line, found) {
         Ok(end) => {
             *seen = Progress::new();
-            Ok(end)
+            return Ok(end);
         }
-        Err(Stop::More) if head.len() < room => {
-            seen.searched = head.len() as u32;
-            Ok(0)
-        }
-        Err(Stop::More) => {
-            *seen = Progress::new();
-            Err(Malformed::HeadTooLarge)
-        }
-        Err(Stop::Bad(sin)) => {
-            *seen = Progress::new();
-            Err(sin)
-        }
-    }
+        Err(stop) => stop,
+    };
+    seen.stopped(stop, head.len(), room)
 }
 
 /// A first line: of a request or of a response.
 trait FirstLine<'a>: Sized {
     /// Parses it: gives where the headers begin.
-    fn parse(
+    fn parse<L: Lanes>(
         &mut self,
         bytes: &'a [u8],
-        cursor: &mut Cursor<'_>,
+        first: &First<'a>,
+        cursor: &mut Cursor<'a, L>,
         limits: &Limits,
     ) -> Result<usize, Stop>;
 }
 
 /// One pass over a head, as far as it came. `whole_line` is set when the first line is whole.
 #[inline(always)]
-fn pass<'a, F: FirstLine<'a>>(
+fn pass<'a, L: Lanes, F: FirstLine<'a>>(
+    lanes: L,
     bytes: &'a [u8],
-    list: &mut Vec<Field>,
+    fields: &mut Fields,
     limits: &Limits,
     whole_line: &mut bool,
     line: &mut F,
     found: &mut Summary,
 ) -> Result<usize, Stop> {
-    let mut cursor = Cursor::new(bytes);
-    cursor.start();
-    let at = line.parse(bytes, &mut cursor, limits)?;
+    let first = First::new(lanes, bytes);
+    let mut cursor = Cursor::new(lanes, bytes, first.words());
+    let at = line.parse(bytes, &first, &mut cursor, limits)?;
     *whole_line = true;
-    list.clear();
-    header_lines(bytes, &mut cursor, at, limits, found, |field| list.push(field))
-}
-
-/// Searches what is new for a reason to parse: the head is whole, its first line is whole, or
-/// there is a CR or LF that stands alone.
-fn search(head: &[u8], seen: &mut Progress) -> bool {
-    // A CR at the very end waits for the byte behind it.
-    let start = (seen.searched as usize).min(head.len()).saturating_sub(1);
-    seen.searched = head.len() as u32;
-    scan::work::add(head.len() - start);
-    memchr::memchr2_iter(b'\r', b'\n', &head[start..]).any(|found| {
-        let (line, rest) = head.split_at(start + found);
-        match rest {
-            [b'\r', next, ..] => *next != b'\n',
-            [b'\r'] => false,
-            _ => {
-                // An empty line may come before the first one.
-                let first_line = !seen.first_line && line != b"\r";
-                first_line || !line.ends_with(b"\r") || line.ends_with(b"\r\n\r")
-            }
-        }
-    })
+    let keep = |count, field| fields.put(count, field);
+    let end = header_lines(bytes, &mut cursor, at, limits, found, keep)?;
+    fields.set_len(found.count);
+    Ok(end)
 }
 
 /// A request line.
@@ -251,32 +332,31 @@ impl<'a> FirstLine<'a> for Line<'a> {
     /// `request-line = method SP request-target SP HTTP-version`, then CRLF. One empty line
     /// before it is skipped (RFC 9112 §2.2): some clients send one behind a body.
     #[inline(always)]
-    fn parse(
+    fn parse<L: Lanes>(
         &mut self,
         bytes: &'a [u8],
-        cursor: &mut Cursor<'_>,
+        first: &First<'a>,
+        cursor: &mut Cursor<'a, L>,
         limits: &Limits,
     ) -> Result<usize, Stop> {
-        let mut at = 0;
-        if let Some(b'\r' | b'\n') = bytes.first() {
-            at = empty_line(bytes)?;
+        let (mut method_at, mut at, mut method) = (0, 3, Method::Get);
+        if !bytes.starts_with(b"GET ") {
+            if let Some(b'\r' | b'\n') = bytes.first() {
+                method_at = empty_line(bytes)?;
+            }
+            at = cursor.token_end(method_at);
+            method = self::method(bytes, method_at, at);
+        }
+        if bytes.get(at) != Some(&b' ') || at == method_at || at - method_at > METHOD_BYTES {
+            return Err(no_method(bytes, method_at, at));
         }
 
-        let method = if bytes[at..].starts_with(b"GET ") {
-            at += 4;
-            Method::Get
-        } else {
-            let end = cursor.name_end(at);
-            let method = method(bytes, at, end)?;
-            at = end + 1;
-            method
-        };
-
-        let end = cursor.target_end(at);
+        at += 1;
+        let target = first.target(at);
+        let end = at + target.len();
         if bytes.get(end) != Some(&b' ') || end == at || end - at > limits.target_bytes as usize {
             return Err(no_target(bytes, at, end, limits));
         }
-        let target = scan::ascii(&bytes[at..end]);
         at = end + 1;
 
         let rest = &bytes[at..];
@@ -300,17 +380,23 @@ fn empty_line(bytes: &[u8]) -> Result<usize, Stop> {
     Ok(at)
 }
 
-/// `method = token`, and the space behind it.
-fn method(bytes: &[u8], at: usize, end: usize) -> Result<Method<'_>, Stop> {
+/// The method that the token from `at` to `end` names, if it is one.
+#[inline(never)]
+fn method(bytes: &[u8], at: usize, end: usize) -> Method<'_> {
+    Method::new(scan::ascii(bytes.get(at..end).unwrap_or_default()))
+}
+
+/// What is wrong with `method = token`, and the space behind it.
+#[cold]
+fn no_method(bytes: &[u8], at: usize, end: usize) -> Stop {
     if end - at > METHOD_BYTES {
-        return Err(Malformed::MethodTooLong.into());
+        return Malformed::MethodTooLong.into();
     }
     match bytes.get(end) {
-        None => Err(Stop::More),
-        Some(b' ') if end > at => Ok(Method::new(scan::ascii(&bytes[at..end]))),
+        None => Stop::More,
         // The type of a TLS handshake record.
-        Some(0x16) if end == at => Err(Malformed::TlsHello.into()),
-        Some(_) => Err(Malformed::InvalidMethod.into()),
+        Some(0x16) if end == at => Malformed::TlsHello.into(),
+        Some(_) => Malformed::InvalidMethod.into(),
     }
 }
 
@@ -373,10 +459,11 @@ impl<'a> FirstLine<'a> for Status<'a> {
     /// behind the code may be missing too: many servers drop it with the phrase, and nothing
     /// hangs on it.
     #[inline(always)]
-    fn parse(
+    fn parse<L: Lanes>(
         &mut self,
         bytes: &'a [u8],
-        cursor: &mut Cursor<'_>,
+        _: &First<'a>,
+        cursor: &mut Cursor<'a, L>,
         _: &Limits,
     ) -> Result<usize, Stop> {
         let version = version(bytes)?;
@@ -392,7 +479,7 @@ impl<'a> FirstLine<'a> for Status<'a> {
             return line_end(bytes, at, Malformed::InvalidStatus);
         }
         // reason-phrase = 1*( HTAB / SP / VCHAR / obs-text )
-        let end = cursor.value_end(at + 1);
+        let end = cursor.line(0).line;
         self.reason = bytes.get(at + 1..end).unwrap_or_default();
         line_end(bytes, end, Malformed::InvalidReason)
     }
@@ -413,8 +500,13 @@ fn no_status(rest: &[u8]) -> Stop {
 }
 
 /// RFC 9112 §3.2: exactly one valid `Host` in HTTP/1.1, at most one in HTTP/1.0.
-#[inline]
-fn host<'a>(bytes: &'a [u8], found: &Summary, version: Version) -> Result<&'a [u8], Malformed> {
+#[inline(always)]
+fn host<'a, L: Lanes>(
+    lanes: L,
+    bytes: &'a [u8],
+    found: &Summary,
+    version: Version,
+) -> Result<&'a [u8], Malformed> {
     if found.known & Known::Host.bit() == 0 {
         return if version == Version::Http10 { Ok(&[]) } else { Err(Malformed::MissingHost) };
     }
@@ -424,7 +516,7 @@ fn host<'a>(bytes: &'a [u8], found: &Summary, version: Version) -> Result<&'a [u
     let (at, len) = (found.host.0 as usize, found.host.1 as usize);
     let value = bytes.get(at..at + len).unwrap_or_default();
     // Most are a name without a port.
-    let plain = simd::all_in(bytes, at, at + len, &scan::HOSTS) == Some(true);
+    let plain = simd::all_in(lanes, bytes, at, at + len, &scan::HOSTS) == Some(true);
     if plain || target::is_host(value) { Ok(value) } else { Err(Malformed::InvalidHost) }
 }
 

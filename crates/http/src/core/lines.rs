@@ -7,6 +7,7 @@ use super::{
     Limits, Malformed,
     cursor::Cursor,
     fields::{Field, Known},
+    simd::{self, Lanes, Task, Words},
 };
 
 /// Why a pass stopped.
@@ -33,15 +34,36 @@ pub(super) struct Summary {
     pub(super) again: u8,
     /// The value of the last `Host`: where it begins, and its length.
     pub(super) host: (u32, u32),
+    /// Number of lines.
+    pub(super) count: usize,
+}
+
+impl Summary {
+    /// Notes a known name.
+    #[inline(always)]
+    fn know(&mut self, known: Known, value_at: u32, value_len: u32) {
+        self.again |= self.known & known.bit();
+        self.known |= known.bit();
+        if known == Known::Host {
+            self.host = (value_at, value_len);
+        }
+    }
 }
 
 /// A line must end at `at`: gives where the next begins. Something other than CRLF is `else_`.
 #[inline(always)]
 pub(super) fn line_end(bytes: &[u8], at: usize, else_: Malformed) -> Result<usize, Stop> {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(b"\r\n") => Ok(at + 2),
-        _ => Err(no_line_end(bytes.get(at..), else_)),
+    if starts_with(bytes, at, *b"\r\n") {
+        return Ok(at + 2);
     }
+    Err(no_line_end(bytes.get(at..), else_))
+}
+
+/// Do these two bytes stand at `at`? In one comparison.
+#[inline(always)]
+fn starts_with(bytes: &[u8], at: usize, two: [u8; 2]) -> bool {
+    let here = bytes.get(at..).and_then(|rest| rest.first_chunk());
+    here.is_some_and(|here| u16::from_ne_bytes(*here) == u16::from_ne_bytes(two))
 }
 
 #[cold]
@@ -63,57 +85,82 @@ fn no_line_end(rest: Option<&[u8]>, else_: Malformed) -> Stop {
 /// field-value = *( HTAB / SP / VCHAR / obs-text )     ; trimmed
 /// ```
 #[inline(always)]
-pub(super) fn header_lines(
+pub(super) fn header_lines<L: Lanes>(
     bytes: &[u8],
-    cursor: &mut Cursor<'_>,
+    cursor: &mut Cursor<'_, L>,
     mut at: usize,
     limits: &Limits,
     found: &mut Summary,
-    mut keep: impl FnMut(Field),
+    mut keep: impl FnMut(usize, Field),
 ) -> Result<usize, Stop> {
+    cursor.seek(at);
+    let most = limits.headers as usize;
     let mut count = 0;
     loop {
-        let name_at = at;
-        at = cursor.name_end(at);
-        let name_len = at - name_at;
-        let found_byte = bytes.get(at);
-        if found_byte != Some(&b':') || name_len == 0 {
-            if found_byte == Some(&b'\r') && name_len == 0 {
-                return line_end(bytes, at, Malformed::BareCr);
-            }
-            return Err(no_name(found_byte, name_len, count == 0));
+        let ends = cursor.line(at);
+        let name_len = ends.name - at;
+        let mut value_at = ends.name + 2;
+        if name_len == 0 || !plain_start(bytes, ends.name) {
+            value_at = match bytes.get(ends.name) {
+                Some(b':') if name_len != 0 => value_start(bytes, ends.name + 1),
+                Some(b'\r') if name_len == 0 => {
+                    found.count = count;
+                    return line_end(bytes, at, Malformed::BareCr);
+                }
+                byte => return Err(no_name(byte, name_len, count == 0)),
+            };
         }
-        if count >= limits.headers {
+        if count >= most {
             return Err(Malformed::TooManyHeaders.into());
         }
-        count += 1;
-        let known = match name_len {
-            0..Known::LENGTHS => Known::at(bytes, name_at, name_len),
-            _ if name_len > usize::from(u16::MAX) => return Err(Malformed::HeadTooLarge.into()),
-            _ => Known::Other,
-        };
-        at += 1;
-        while bytes.get(at).is_some_and(is_space) {
-            at += 1;
+        if name_len > usize::from(u16::MAX) {
+            return Err(Malformed::HeadTooLarge.into());
         }
-        let value_at = at as u32;
-        let end = cursor.value_end(at);
-        let mut value_len = (end - at) as u32;
-        // Of the bytes of a value only SP and HTAB are not above SP.
-        if bytes.get(end.wrapping_sub(1)).is_some_and(|b| *b <= b' ') {
-            value_len = trimmed(bytes, at, end);
+        let mut value_len = ends.line.wrapping_sub(value_at) as u32;
+        let mut next = ends.line + 2;
+        if !plain_end(bytes, ends.line) {
+            value_len = trimmed(bytes, value_at, ends.line);
+            next = line_end(bytes, ends.line, Malformed::InvalidHeaderValue)?;
         }
-        at = line_end(bytes, end, Malformed::InvalidHeaderValue)?;
+        cursor.pass_crlf();
+        let value_at = value_at as u32;
+        let known = Known::at(bytes, at, name_len);
         if known != Known::Other {
-            found.again |= found.known & known.bit();
-            found.known |= known.bit();
-            if known == Known::Host {
-                found.host = (value_at, value_len);
-            }
+            found.know(known, value_at, value_len);
         }
-        let (name_at, name_len) = (name_at as u32, name_len as u16);
-        keep(Field { name_at, value_at, value_len, name_len, known });
+        let (name_at, name_len) = (at as u32, name_len as u16);
+        keep(count, Field { name_at, value_at, value_len, name_len, known });
+        count += 1;
+        at = next;
     }
+}
+
+/// Is this a colon, one space, and the beginning of a value? So are most.
+#[inline(always)]
+fn plain_start(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(&[a, b, c]) => u16::from_ne_bytes([a, b]) == u16::from_ne_bytes(*b": ") && c > b' ',
+        None => false,
+    }
+}
+
+/// Is the line end at `at` a CRLF, without white space before it? Of the bytes of a value only SP
+/// and HTAB are not above SP.
+#[inline(always)]
+fn plain_end(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at.wrapping_sub(1)..).and_then(|rest| rest.first_chunk()) {
+        Some(&[a, b, c]) => u16::from_ne_bytes([b, c]) == u16::from_ne_bytes(*b"\r\n") && a > b' ',
+        None => false,
+    }
+}
+
+/// Where the value begins whose colon is before `at`.
+#[cold]
+fn value_start(bytes: &[u8], mut at: usize) -> usize {
+    while bytes.get(at).is_some_and(is_space) {
+        at += 1;
+    }
+    at
 }
 
 /// Is this white space of a line? Most bytes are not, and need one comparison.
@@ -149,14 +196,31 @@ fn no_name(found: Option<&u8>, name_len: usize, first: bool) -> Stop {
 pub(super) fn trailer_lines(
     bytes: &[u8],
     limits: &Limits,
-    keep: impl FnMut(Field),
+    keep: &mut dyn FnMut(Field),
 ) -> Result<(), Malformed> {
-    let mut found = Summary::default();
-    let mut cursor = Cursor::new(bytes);
-    cursor.start();
-    match header_lines(bytes, &mut cursor, 0, limits, &mut found, keep) {
-        Ok(_) => Ok(()),
-        Err(Stop::More) => Err(Malformed::Truncated),
-        Err(Stop::Bad(sin)) => Err(sin),
+    simd::run(Trailers { bytes, limits, keep })
+}
+
+/// See [`trailer_lines`].
+struct Trailers<'a> {
+    bytes: &'a [u8],
+    limits: &'a Limits,
+    keep: &'a mut dyn FnMut(Field),
+}
+
+impl Task for Trailers<'_> {
+    type Output = Result<(), Malformed>;
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+        let mut found = Summary::default();
+        let words = Words::at(lanes, self.bytes, 0);
+        let mut cursor = Cursor::new(lanes, self.bytes, words);
+        let keep = |_, field| (self.keep)(field);
+        match header_lines(self.bytes, &mut cursor, 0, self.limits, &mut found, keep) {
+            Ok(_) => Ok(()),
+            Err(Stop::More) => Err(Malformed::Truncated),
+            Err(Stop::Bad(sin)) => Err(sin),
+        }
     }
 }

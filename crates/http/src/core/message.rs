@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::{Fields, Headers, scan, target::Target};
+use super::{Fields, Headers, scan};
 
 /// The version of a message. A minor version above 1 is treated as 1 (RFC 9110 §2.5); any other
 /// major version is refused.
@@ -114,29 +114,36 @@ pub struct Request<'a> {
     pub version: Version,
     /// The headers.
     pub headers: Headers<'a>,
-    pub(crate) parts: Target<'a>,
-    pub(crate) host_field: &'a [u8],
+    /// Where in the target path and query begin.
+    pub(crate) origin: u32,
+    /// What the target names, or the `Host` header.
+    pub(crate) host: &'a [u8],
 }
 
 impl<'a> Request<'a> {
     /// The path of the target, without the query, not decoded. `*` for `OPTIONS *`, empty for
     /// CONNECT, and `/` if an absolute target has none.
     pub fn path(&self) -> &'a str {
-        let origin = self.parts.origin;
+        let origin = self.origin();
         let path = memchr::memchr(b'?', origin.as_bytes()).map_or(origin, |at| &origin[..at]);
         if path.is_empty() && self.method != Method::Connect { "/" } else { path }
     }
 
     /// The query: what stands behind the first `?`, not decoded.
     pub fn query(&self) -> Option<&'a str> {
-        let origin = self.parts.origin;
+        let origin = self.origin();
         memchr::memchr(b'?', origin.as_bytes()).map(|at| &origin[at + 1..])
     }
 
     /// The host, with the port if one is named, that the request is for: what the target names
     /// wins over the `Host` header (RFC 9112 §3.2.2). Checked, and empty if nothing names one.
     pub fn host(&self) -> &'a str {
-        self.parts.authority.unwrap_or_else(|| scan::ascii(self.host_field))
+        scan::ascii(self.host)
+    }
+
+    /// Path and query.
+    fn origin(&self) -> &'a str {
+        self.target.get(self.origin as usize..).unwrap_or_default()
     }
 }
 

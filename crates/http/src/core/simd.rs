@@ -7,12 +7,12 @@
 //! * a lane type is the proof that the processor has its instructions: nothing makes one before
 //!   the processor was asked;
 //! * [`Scalar`] says the same of every byte, and the tests hold all of them to the class table;
-//! * what is generic over lanes is inlined into one function for each: only what is inlined is
-//!   compiled for its instructions.
+//! * what is generic over lanes is inlined into one function for each, and is not in a closure:
+//!   only what is inlined is compiled for its instructions.
 
 #![allow(unsafe_code)]
 
-use super::scan::{CLASS, CONTROLS, TARGETS, TOKENS, is_value, work};
+use super::scan::{CLASS, CONTROLS, TARGETS, TOKENS, target, work};
 
 /// A set of bytes for the lanes.
 #[derive(Clone, Copy)]
@@ -42,96 +42,64 @@ impl Set {
 const BITS: [u8; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Bytes of a block: those of one word.
-pub(crate) const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 /// Bytes that are loaded at once.
 const HALF: usize = 32;
-/// Blocks that are classified at a time. The more, the fewer calls; but what stands behind a head
-/// is classified in vain, so not too many.
-pub(crate) const BLOCKS: usize = 4;
 
-/// The classes of some blocks. Bit `n` of word `i` stands for byte `64 * i + n`, and is set if
-/// the byte is not of the class, or is behind the last one.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Words {
-    /// Not `tchar`.
-    pub(crate) names: [u64; BLOCKS],
-    /// Not allowed in a value.
-    pub(crate) values: [u64; BLOCKS],
-    /// Not allowed in a request target. Only where it was asked for.
-    pub(crate) targets: [u64; BLOCKS],
+/// What is done with lanes, whichever they are.
+pub(super) trait Task {
+    /// What comes of it.
+    type Output;
+
+    /// Does it. To be inlined with all that looks at bytes in it.
+    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
 }
 
-/// Classifies the blocks of `bytes` from `base` on, a multiple of [`BLOCK`]; for request targets
-/// too if `T`. Words behind that of the last byte, or of the end, are not written.
+/// Does a task with the widest lanes that this processor has. The task is compiled once for each,
+/// as a whole: what it looks at can stay in registers.
 #[inline(always)]
-pub(crate) fn classify<const T: bool>(bytes: &[u8], base: usize, words: &mut Words) {
+pub(super) fn run<T: Task>(task: T) -> T::Output {
     #[cfg(target_arch = "x86_64")]
     match x86::level() {
         // SAFETY: `level` found the features that the function is compiled for.
-        x86::AVX2 => unsafe { x86::with_avx2::<T>(bytes, base, words) },
+        x86::AVX2 => unsafe { x86::run_avx2(task) },
         // SAFETY: as above.
-        x86::SSE42 => unsafe { x86::with_sse42::<T>(bytes, base, words) },
-        _ => with_scalar::<T>(bytes, base, words),
+        x86::SSE42 => unsafe { x86::run_sse42(task) },
+        x86::NEITHER => run_scalar(task),
+        _ => run_first(task),
     }
     #[cfg(not(target_arch = "x86_64"))]
-    with_scalar::<T>(bytes, base, words);
+    run_scalar(task)
+}
+
+/// The same before the processor was asked: apart, so that later calls do not prepare for it.
+#[cfg(target_arch = "x86_64")]
+#[cold]
+#[inline(never)]
+fn run_first<T: Task>(task: T) -> T::Output {
+    x86::detect();
+    run(task)
 }
 
 #[inline(never)]
-fn with_scalar<const T: bool>(bytes: &[u8], base: usize, words: &mut Words) {
-    with::<_, T>(Scalar, bytes, base, words);
+fn run_scalar<T: Task>(task: T) -> T::Output {
+    task.run(Scalar)
 }
 
 /// Are all bytes from `from` to `end` in the set? `None` if they are not of a number that is
 /// looked at at once: more than 32, or none of which 32 stand before `end`.
-#[inline]
-pub(crate) fn all_in(bytes: &[u8], from: usize, end: usize, set: &Set) -> Option<bool> {
+#[inline(always)]
+pub(super) fn all_in<L: Lanes>(
+    lanes: L,
+    bytes: &[u8],
+    from: usize,
+    end: usize,
+    set: &Set,
+) -> Option<bool> {
     let front = bytes.get(..end)?.last_chunk::<HALF>()?;
     let skip = HALF.checked_sub(end - from)?;
-    #[cfg(target_arch = "x86_64")]
-    let outside = match x86::level() {
-        // SAFETY: `level` found the features that the function is compiled for.
-        x86::AVX2 => unsafe { x86::outside_avx2(front, set) },
-        // SAFETY: as above.
-        x86::SSE42 => unsafe { x86::outside_sse42(front, set) },
-        _ => Scalar.outside(*front, set),
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let outside = Scalar.outside(*front, set);
+    let outside = lanes.outside(lanes.load(front), set);
     Some(u64::from(outside) >> skip == 0)
-}
-
-/// The first byte at `at` or behind it that is not allowed in a value, or the number of bytes.
-pub(crate) fn control(bytes: &[u8], at: usize) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    let found = match x86::level() {
-        // SAFETY: `level` found the features that the function is compiled for.
-        x86::AVX2 => unsafe { x86::control_avx2(bytes, at) },
-        // SAFETY: as above.
-        x86::SSE42 => unsafe { x86::control_sse42(bytes, at) },
-        _ => search(Scalar, bytes, at),
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    let found = search(Scalar, bytes, at);
-    found
-}
-
-/// See [`control`].
-#[inline(always)]
-fn search<L: Lanes>(lanes: L, bytes: &[u8], mut at: usize) -> usize {
-    let start = at;
-    while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        let block = Block::load(lanes, block);
-        let hits = !block.outside(lanes, &CONTROLS);
-        if hits != 0 {
-            work::add(at - start);
-            return at + hits.trailing_zeros() as usize;
-        }
-        at += BLOCK;
-    }
-    let rest = bytes.get(at..).unwrap_or_default();
-    work::add(bytes.len() - start);
-    at + rest.iter().position(|&b| !is_value(b)).unwrap_or(rest.len())
 }
 
 /// The text of bytes that were found to be ASCII; empty if they are not.
@@ -145,7 +113,7 @@ pub(crate) fn ascii(bytes: &[u8]) -> &str {
 }
 
 /// How to look at 32 bytes at once.
-trait Lanes: Copy {
+pub(super) trait Lanes: Copy {
     /// 32 bytes where the processor wants them.
     type Loaded: Copy;
 
@@ -156,28 +124,100 @@ trait Lanes: Copy {
     fn outside(self, bytes: Self::Loaded, set: &Set) -> u32;
 }
 
-/// See [`classify`].
-#[inline(always)]
-fn with<L: Lanes, const T: bool>(lanes: L, bytes: &[u8], base: usize, words: &mut Words) {
-    let mut rest = bytes.get(base..).unwrap_or_default();
-    work::add(rest.len().min(BLOCK * BLOCKS));
-    for i in 0..BLOCKS {
-        let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() else {
-            // No walk comes to a word behind this one.
-            if rest.is_empty() {
-                words.end(i);
-            } else {
-                words.put::<_, T>(i, lanes, &Block::last(lanes, bytes, rest));
-            }
-            return;
-        };
-        words.put::<_, T>(i, lanes, &Block::load(lanes, block));
-        rest = behind;
+/// The words of a block. Bit `n` stands for byte `base + n`, and is set in all of them if that is
+/// behind the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// Not `tchar`.
+    pub(super) names: u64,
+    /// Not allowed in a value.
+    pub(super) ends: u64,
+    /// Not allowed in a request target.
+    pub(super) targets: u64,
+}
+
+impl Words {
+    /// Behind the last byte.
+    pub(super) const NONE: Self = Self { names: u64::MAX, ends: u64::MAX, targets: u64::MAX };
+
+    /// The words of the block of `bytes` from `base` on.
+    #[inline(always)]
+    pub(super) fn at<L: Lanes>(lanes: L, bytes: &[u8], base: usize) -> Self {
+        let Some(rest) = bytes.get(base..) else { return Self::NONE };
+        if let Some(block) = rest.first_chunk() {
+            work::add(BLOCK);
+            return Self::of(&Block::whole(lanes, block));
+        }
+        work::add(rest.len());
+        if rest.is_empty() { Self::NONE } else { Self::of(&Block::last(lanes, bytes, rest)) }
+    }
+
+    #[inline(always)]
+    fn of<L: Lanes>(block: &Block<L>) -> Self {
+        let (names, targets) = (block.outside(&TOKENS), block.outside(&TARGETS));
+        Self { names, ends: block.inside(&CONTROLS), targets }
     }
 }
 
+/// The words of the first block of some bytes.
+pub(super) struct First<'a> {
+    bytes: &'a [u8],
+    words: Words,
+}
+
+impl<'a> First<'a> {
+    #[inline(always)]
+    pub(super) fn new<L: Lanes>(lanes: L, bytes: &'a [u8]) -> Self {
+        Self { bytes, words: Words::at(lanes, bytes, 0) }
+    }
+
+    #[inline(always)]
+    pub(super) fn words(&self) -> Words {
+        self.words
+    }
+
+    /// The run of target bytes at `at`, up to the first byte that is none.
+    #[inline(always)]
+    pub(super) fn target(&self, at: usize) -> &'a str {
+        let hits = self.words.targets >> (at % BLOCK);
+        if at >= BLOCK || hits == 0 {
+            return long_target(self.bytes, at);
+        }
+        let end = at + hits.trailing_zeros() as usize;
+        let Some(run) = self.bytes.get(at..end) else { return "" };
+        // SAFETY: the bits of all bytes from `at` to `end` are zeros in the word of what is not
+        // in the set of target bytes, which were made of these bytes; so they are in the set,
+        // all of which is ASCII or `Set::of` does not compile, and ASCII is UTF-8.
+        unsafe { core::str::from_utf8_unchecked(run) }
+    }
+}
+
+/// A target that ends behind the first block: few do.
+#[cold]
+#[inline(never)]
+fn long_target(bytes: &[u8], at: usize) -> &str {
+    let rest = bytes.get(at..).unwrap_or_default();
+    ascii(rest.get(..target(rest)).unwrap_or_default())
+}
+
+/// The first block from `base` on in which a value ends, and its words.
+#[inline(always)]
+pub(super) fn next_end<L: Lanes>(lanes: L, bytes: &[u8], mut base: usize) -> (usize, Words) {
+    while let Some(block) = bytes.get(base..).and_then(|rest| rest.first_chunk()) {
+        work::add(BLOCK);
+        let words = Words::of(&Block::whole(lanes, block));
+        if words.ends != 0 {
+            return (base, words);
+        }
+        base += BLOCK;
+    }
+    (base, Words::at(lanes, bytes, base))
+}
+
 /// A block, loaded.
+#[derive(Clone, Copy)]
 struct Block<L: Lanes> {
+    lanes: L,
     low: L::Loaded,
     high: L::Loaded,
     /// How far behind the start of the low half the high one begins.
@@ -190,10 +230,10 @@ struct Block<L: Lanes> {
 
 impl<L: Lanes> Block<L> {
     #[inline(always)]
-    fn load(lanes: L, block: &[u8; BLOCK]) -> Self {
+    fn whole(lanes: L, block: &[u8; BLOCK]) -> Self {
         let (low, high) = block.split_at(HALF);
         let (low, high) = (half(lanes, low.first_chunk()), half(lanes, high.first_chunk()));
-        Self { low, high, apart: HALF as u32, before: 0, behind: 0 }
+        Self { lanes, low, high, apart: HALF as u32, before: 0, behind: 0 }
     }
 
     /// The `rest` of `bytes`, which is not empty and shorter than a block. Nothing is copied if
@@ -203,22 +243,31 @@ impl<L: Lanes> Block<L> {
         let behind = u64::MAX << rest.len();
         if let Some(block) = bytes.last_chunk::<BLOCK>() {
             let before = (BLOCK - rest.len()) as u32;
-            return Self { before, behind, ..Self::load(lanes, block) };
+            return Self { before, behind, ..Self::whole(lanes, block) };
         }
         if let (Some(low), Some(high)) = (rest.first_chunk(), rest.last_chunk()) {
             let (low, high) = (lanes.load(low), lanes.load(high));
-            return Self { low, high, apart: (rest.len() - HALF) as u32, before: 0, behind };
+            return Self { lanes, low, high, apart: (rest.len() - HALF) as u32, before: 0, behind };
         }
-        let mut padded = [0; BLOCK];
-        padded.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        Self { behind, ..Self::load(lanes, &padded) }
+        Self { behind, ..Self::whole(lanes, &padded(rest)) }
     }
 
-    /// The bytes that are not in the set.
+    /// The bytes that are not in the set, and what is behind the last byte.
     #[inline(always)]
-    fn outside(&self, lanes: L, set: &Set) -> u64 {
-        let low = u64::from(lanes.outside(self.low, set));
-        let high = u64::from(lanes.outside(self.high, set));
+    fn outside(&self, set: &Set) -> u64 {
+        self.bits(set) | self.behind
+    }
+
+    /// The bytes that are in the set, and what is behind the last byte.
+    #[inline(always)]
+    fn inside(&self, set: &Set) -> u64 {
+        !self.bits(set) | self.behind
+    }
+
+    #[inline(always)]
+    fn bits(&self, set: &Set) -> u64 {
+        let low = u64::from(self.lanes.outside(self.low, set));
+        let high = u64::from(self.lanes.outside(self.high, set));
         (low | high << self.apart) >> self.before
     }
 }
@@ -228,21 +277,12 @@ fn half<L: Lanes>(lanes: L, bytes: Option<&[u8; HALF]>) -> L::Loaded {
     lanes.load(bytes.unwrap_or(&[0; HALF]))
 }
 
-impl Words {
-    /// All classes end before this block.
-    #[inline(always)]
-    fn end(&mut self, i: usize) {
-        (self.names[i], self.values[i], self.targets[i]) = (u64::MAX, u64::MAX, u64::MAX);
-    }
-
-    #[inline(always)]
-    fn put<L: Lanes, const T: bool>(&mut self, i: usize, lanes: L, block: &Block<L>) {
-        self.names[i] = block.outside(lanes, &TOKENS) | block.behind;
-        self.values[i] = !block.outside(lanes, &CONTROLS) | block.behind;
-        if T {
-            self.targets[i] = block.outside(lanes, &TARGETS) | block.behind;
-        }
-    }
+/// Fewer bytes than are loaded at once, where there is room for the load.
+#[inline(never)]
+fn padded(rest: &[u8]) -> [u8; BLOCK] {
+    let mut block = [0; BLOCK];
+    block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    block
 }
 
 /// One byte after the other, by the class table.
@@ -266,26 +306,24 @@ impl Lanes for Scalar {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{BITS, Lanes, Set, Words};
+    use super::{BITS, Lanes, Set, Task};
     use core::arch::x86_64::*;
     use core::sync::atomic::{AtomicU8, Ordering};
 
     /// What this processor has; 0 until somebody asked.
     static LEVEL: AtomicU8 = AtomicU8::new(0);
-    const NEITHER: u8 = 1;
+    pub(super) const NEITHER: u8 = 1;
     pub(super) const SSE42: u8 = 2;
     pub(super) const AVX2: u8 = 3;
 
     #[inline(always)]
     pub(super) fn level() -> u8 {
-        match LEVEL.load(Ordering::Relaxed) {
-            0 => detect(),
-            level => level,
-        }
+        LEVEL.load(Ordering::Relaxed)
     }
 
+    /// Asks the processor: after that, the level is not 0.
     #[cold]
-    fn detect() -> u8 {
+    pub(super) fn detect() {
         let level = if has_avx2() {
             AVX2
         } else if has_sse42() {
@@ -295,7 +333,6 @@ mod x86 {
         };
         // Relaxed: whoever comes in between finds out the same by itself.
         LEVEL.store(level, Ordering::Relaxed);
-        level
     }
 
     pub(super) fn has_avx2() -> bool {
@@ -312,48 +349,16 @@ mod x86 {
     ///
     /// The processor has AVX2, BMI1 and BMI2.
     #[target_feature(enable = "avx2,bmi1,bmi2")]
-    pub(super) unsafe fn with_avx2<const T: bool>(bytes: &[u8], base: usize, words: &mut Words) {
-        super::with::<_, T>(Avx2(()), bytes, base, words);
-    }
-
-    /// # Safety
-    ///
-    /// The processor has AVX2, BMI1 and BMI2.
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    pub(super) unsafe fn control_avx2(bytes: &[u8], at: usize) -> usize {
-        super::search(Avx2(()), bytes, at)
+    pub(super) unsafe fn run_avx2<T: Task>(task: T) -> T::Output {
+        task.run(Avx2(()))
     }
 
     /// # Safety
     ///
     /// The processor has SSSE3 and SSE4.2.
     #[target_feature(enable = "sse4.2,ssse3")]
-    pub(super) unsafe fn control_sse42(bytes: &[u8], at: usize) -> usize {
-        super::search(Sse42(()), bytes, at)
-    }
-
-    /// # Safety
-    ///
-    /// The processor has SSSE3 and SSE4.2.
-    #[target_feature(enable = "sse4.2,ssse3")]
-    pub(super) unsafe fn with_sse42<const T: bool>(bytes: &[u8], base: usize, words: &mut Words) {
-        super::with::<_, T>(Sse42(()), bytes, base, words);
-    }
-
-    /// # Safety
-    ///
-    /// The processor has AVX2, BMI1 and BMI2.
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    pub(super) unsafe fn outside_avx2(bytes: &[u8; 32], set: &Set) -> u32 {
-        Avx2(()).outside(Avx2(()).load(bytes), set)
-    }
-
-    /// # Safety
-    ///
-    /// The processor has SSSE3 and SSE4.2.
-    #[target_feature(enable = "sse4.2,ssse3")]
-    pub(super) unsafe fn outside_sse42(bytes: &[u8; 32], set: &Set) -> u32 {
-        Sse42(()).outside(Sse42(()).load(bytes), set)
+    pub(super) unsafe fn run_sse42<T: Task>(task: T) -> T::Output {
+        task.run(Sse42(()))
     }
 
     /// The processor has AVX2.
@@ -431,56 +436,75 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What each lane type of this machine makes of the blocks from `base` on.
-    fn all_lanes<const T: bool>(bytes: &[u8], base: usize) -> Vec<(&'static str, Words)> {
-        let mut all = Vec::new();
-        let mut add = |name, fill: &dyn Fn(&mut Words)| {
-            let mut words = Words::default();
-            fill(&mut words);
-            all.push((name, words));
-        };
-        add("chosen", &|words| classify::<T>(bytes, base, words));
-        add("scalar", &|words| with_scalar::<T>(bytes, base, words));
+    /// What is seen of the block at `base`, and of a run of bytes.
+    #[derive(Clone, Copy)]
+    struct Look<'a> {
+        bytes: &'a [u8],
+        base: usize,
+        run: (usize, usize),
+    }
+
+    /// The words, the next end of a value, and whether the run is of a host's bytes.
+    type Seen = (Words, (usize, Words), Option<bool>);
+
+    impl Task for Look<'_> {
+        type Output = Seen;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self, lanes: L) -> Seen {
+            let words = Words::at(lanes, self.bytes, self.base);
+            let next = next_end(lanes, self.bytes, self.base);
+            (words, next, all_in(lanes, self.bytes, self.run.0, self.run.1, &HOSTS))
+        }
+    }
+
+    /// What each lane type of this machine sees.
+    fn all_lanes(look: Look<'_>) -> Vec<(&'static str, Seen)> {
+        let mut all = vec![("chosen", run(look)), ("scalar", run_scalar(look))];
         #[cfg(target_arch = "x86_64")]
         {
             if x86::has_avx2() {
                 // SAFETY: the features were just found.
-                add("avx2", &|words| unsafe { x86::with_avx2::<T>(bytes, base, words) });
+                all.push(("avx2", unsafe { x86::run_avx2(look) }));
             }
             if x86::has_sse42() {
                 // SAFETY: the features were just found.
-                add("sse4.2", &|words| unsafe { x86::with_sse42::<T>(bytes, base, words) });
+                all.push(("sse4.2", unsafe { x86::run_sse42(look) }));
             }
         }
         all
     }
 
-    /// The same by the class table, a byte at a time.
-    fn plain<const T: bool>(bytes: &[u8], base: usize) -> Words {
-        let mut words = Words::default();
-        let blocks = (bytes.len() - base) / BLOCK + 1;
-        for at in base..base + BLOCK * blocks.min(BLOCKS) {
-            let (i, bit) = ((at - base) / BLOCK, 1 << (at % BLOCK));
-            let outside = |set: &Set| {
-                let inside = bytes.get(at).is_some_and(|b| CLASS[usize::from(*b)] & set.class != 0);
-                if inside { 0 } else { bit }
-            };
-            words.names[i] |= outside(&TOKENS);
-            words.values[i] |= if at < bytes.len() { bit & !outside(&CONTROLS) } else { bit };
-            let is_end = base + i * BLOCK == bytes.len();
-            words.targets[i] |= if T || is_end { outside(&TARGETS) } else { 0 };
+    fn is_in(set: &Set, b: u8) -> bool {
+        CLASS[usize::from(b)] & set.class != 0
+    }
+
+    /// The words by the class table, a byte at a time.
+    fn plain_words(bytes: &[u8], base: usize) -> Words {
+        let mut words = Words { names: 0, ends: 0, targets: 0 };
+        for at in 0..BLOCK {
+            let b = bytes.get(base + at);
+            let bit = |is_set: bool| u64::from(b.is_none() || is_set) << at;
+            words.names |= bit(b.is_some_and(|b| !is_in(&TOKENS, *b)));
+            words.ends |= bit(b.is_some_and(|b| is_in(&CONTROLS, *b)));
+            words.targets |= bit(b.is_some_and(|b| !is_in(&TARGETS, *b)));
         }
         words
     }
 
-    fn agree(bytes: &[u8], base: usize) {
-        let expected = plain::<true>(bytes, base);
-        for (name, words) in all_lanes::<true>(bytes, base) {
-            assert_eq!(words, expected, "{name} of {} from {base}", bytes.escape_ascii());
-        }
-        let expected = plain::<false>(bytes, base);
-        for (name, words) in all_lanes::<false>(bytes, base) {
-            assert_eq!(words, expected, "{name} of {} from {base}", bytes.escape_ascii());
+    fn plain(look: Look<'_>) -> Seen {
+        let words = |base| plain_words(look.bytes, base);
+        let next = (look.base..).step_by(BLOCK).find(|base| words(*base).ends != 0).unwrap();
+        let (from, end) = look.run;
+        let looked = end >= HALF && end - from <= HALF;
+        let all = looked.then(|| look.bytes[from..end].iter().all(|b| is_in(&HOSTS, *b)));
+        (words(look.base), (next, words(next)), all)
+    }
+
+    fn agree(bytes: &[u8], base: usize, run: (usize, usize)) {
+        let look = Look { bytes, base, run };
+        for (name, seen) in all_lanes(look) {
+            assert_eq!(seen, plain(look), "{name} of {} from {base}", bytes.escape_ascii());
         }
     }
 
@@ -490,36 +514,24 @@ mod tests {
             for at in 0..70 {
                 let mut bytes = [b'a'; 70];
                 bytes[at] = b;
-                agree(&bytes, 0);
+                agree(&bytes, 0, (at.saturating_sub(20), at + 1));
             }
         }
-        for len in 0..=3 * BLOCK * BLOCKS {
+        for len in 0..=3 * BLOCK {
             let bytes = [b'a'].repeat(len);
-            (0..=len).step_by(BLOCK).for_each(|base| agree(&bytes, base));
-        }
-    }
-
-    #[test]
-    fn a_control_is_found_wherever_it_is() {
-        for len in 0..200 {
-            for at in (0..len).chain([usize::MAX]) {
-                let mut bytes = [b'\t'].repeat(len);
-                bytes.get_mut(at).into_iter().for_each(|b| *b = b'\r');
-                for from in (0..len).step_by(7).filter(|from| *from <= at) {
-                    assert_eq!(control(&bytes, from), at.min(len), "{at} of {len} from {from}");
-                    assert_eq!(search(Scalar, &bytes, from), at.min(len));
-                }
-            }
+            (0..=len).step_by(BLOCK).for_each(|base| agree(&bytes, base, (0, len)));
         }
     }
 
     proptest! {
         #[test]
-        fn lanes_agree(bytes in prop::collection::vec(any::<u8>(), 0..600), base in 0..9usize) {
-            let base = base * BLOCK;
-            if base <= bytes.len() {
-                agree(&bytes, base);
-            }
+        fn lanes_agree(
+            bytes in prop::collection::vec(any::<u8>(), 1..300),
+            base in 0..5usize,
+            ends in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
+        ) {
+            let (a, b) = (ends.0.index(bytes.len()), ends.1.index(bytes.len()));
+            agree(&bytes, base * BLOCK, (a.min(b), a.max(b)));
         }
 
         #[test]
@@ -532,10 +544,21 @@ mod tests {
             let place = other.0.index(bytes.len());
             bytes[place] = other.1;
             let (a, b) = (ends.0.index(bytes.len()), ends.1.index(bytes.len()));
-            let (from, end) = (a.min(b), a.max(b));
-            let naive = bytes[from..end].iter().all(|b| CLASS[usize::from(*b)] & HOSTS.class != 0);
-            let looked = end >= HALF && end - from <= HALF;
-            prop_assert_eq!(all_in(&bytes, from, end, &HOSTS), looked.then_some(naive));
+            agree(&bytes, 0, (a.min(b), a.max(b)));
+        }
+
+        #[test]
+        fn a_target_is_what_it_is_byte_by_byte(
+            mut bytes in prop::collection::vec(prop::sample::select(b"/a?%=z".to_vec()), 1..150),
+            other in (any::<prop::sample::Index>(), any::<u8>()),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let (place, at) = (other.0.index(bytes.len()), at.index(bytes.len()));
+            bytes[place] = other.1;
+            let end = bytes[at..].iter().position(|b| !is_in(&TARGETS, *b));
+            let end = end.map_or(bytes.len(), |end| at + end);
+            let first = First { bytes: &bytes, words: plain_words(&bytes, 0) };
+            prop_assert_eq!(first.target(at).as_bytes(), &bytes[at..end]);
         }
 
         #[test]

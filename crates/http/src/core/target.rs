@@ -25,7 +25,7 @@ pub(crate) struct Target<'a> {
 /// authority-form = uri-host ":" port           ; CONNECT only, and CONNECT has no other
 /// asterisk-form  = "*"                         ; OPTIONS only
 /// ```
-#[inline]
+#[inline(never)]
 pub(crate) fn parse<'a>(method: Method<'_>, target: &'a str) -> Result<Target<'a>, Malformed> {
     if method == Method::Connect {
         return match port_at(target) {
