@@ -6,7 +6,7 @@
 //! * on an error nothing was written;
 //! * headers that decide where the message ends are written here and nowhere else.
 
-use core::num::NonZeroUsize;
+use core::{num::NonZeroUsize, ops::Range};
 
 use super::{Body, Invalid, body::is_forbidden_trailer, fields::Known, reason, scan, target};
 
@@ -95,26 +95,59 @@ where
     // One look at the capacity for what every head has, instead of one for each piece.
     out.reserve(HEAD_ROOM);
     whole(out, |out| {
-        status_line(out, head.status, head.reason)?;
-        let before = out.len();
-        if let Some(date) = head.date {
-            // Its name is ours: the value alone needs a look.
-            if !scan::all_value(date) {
-                return Err(Invalid::HeaderValue);
-            }
-            line(out, b"Date", date);
-        }
-        let behind = out.len();
-        // A proxy passes on when the answer was made; one Date is enough (RFC 9110 §6.6.1).
-        if app_headers(out, headers, false)? {
-            out.drain(before..behind);
-        }
-        body_header(out, head.body);
-        let closes = head.body == Body::UntilClose && head.connection != Connection::Upgrade;
-        connection_header(out, if closes { Connection::Close } else { head.connection });
-        out.extend_from_slice(b"\r\n");
+        let date = front(out, head.status, head.reason, head.date)?;
+        response_headers(out, date, headers)?;
+        head_end(out, head.body, head.connection);
         Ok(())
     })
+}
+
+/// Appends what stands before the application's headers: the status line, and the `Date` if one is
+/// given; says where that stands.
+pub(crate) fn front(
+    out: &mut Vec<u8>,
+    status: u16,
+    reason: Option<&str>,
+    date: Option<&[u8]>,
+) -> Result<Range<usize>, Invalid> {
+    status_line(out, status, reason)?;
+    let before = out.len();
+    if let Some(date) = date {
+        // Its name is ours: the value alone needs a look.
+        if !scan::all_value(date) {
+            return Err(Invalid::HeaderValue);
+        }
+        line(out, b"Date", date);
+    }
+    Ok(before..out.len())
+}
+
+/// Appends the application's headers. A `Date` among them takes the place of that in `date`, since
+/// one is enough (RFC 9110 §6.6.1), and a proxy passes on when the answer was made; says whether
+/// it did.
+pub(crate) fn response_headers<I, N, V>(
+    out: &mut Vec<u8>,
+    date: Range<usize>,
+    headers: I,
+) -> Result<bool, Invalid>
+where
+    I: IntoIterator<Item = (N, V)>,
+    N: AsRef<[u8]>,
+    V: AsRef<[u8]>,
+{
+    let dated = app_headers(out, headers, false)?;
+    if dated {
+        out.drain(date);
+    }
+    Ok(dated)
+}
+
+/// Appends the end of a head: what it says of the body and of the connection, and the empty line.
+pub(crate) fn head_end(out: &mut Vec<u8>, body: Body, connection: Connection) {
+    body_header(out, body);
+    let closes = body == Body::UntilClose && connection != Connection::Upgrade;
+    connection_header(out, if closes { Connection::Close } else { connection });
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Appends the head of a request, in HTTP/1.1.
@@ -142,9 +175,7 @@ where
         }
         line(out, b"Host", head.host.as_bytes());
         app_headers(out, headers, true)?;
-        body_header(out, head.body);
-        connection_header(out, head.connection);
-        out.extend_from_slice(b"\r\n");
+        head_end(out, head.body, head.connection);
         Ok(())
     })
 }
@@ -264,14 +295,30 @@ pub fn is_framing_header(name: &[u8], request: bool) -> bool {
 #[inline]
 pub fn body_header(out: &mut Vec<u8>, body: Body) {
     match body {
-        Body::Length(length) => {
-            out.extend_from_slice(b"Content-Length: ");
-            decimal(out, length);
-            out.extend_from_slice(b"\r\n");
-        }
+        Body::Length(length) => content_length(out, length),
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Body::None | Body::UntilClose => {}
     }
+}
+
+/// `Content-Length = 1*DIGIT`, as a line that is written from behind and appended at once.
+fn content_length(out: &mut Vec<u8>, mut length: u64) {
+    const NAME: &[u8; 16] = b"Content-Length: ";
+    // As many digits as u64::MAX has.
+    let mut text = [0; NAME.len() + 20 + 2];
+    let mut at = text.len() - 2;
+    text[at..].copy_from_slice(b"\r\n");
+    loop {
+        at -= 1;
+        text[at] = b'0' + (length % 10) as u8;
+        length /= 10;
+        if length == 0 {
+            break;
+        }
+    }
+    at -= NAME.len();
+    text[at..at + NAME.len()].copy_from_slice(NAME);
+    out.extend_from_slice(&text[at..]);
 }
 
 /// Appends the `Connection` header, if it has something to say.
