@@ -19,22 +19,17 @@ const KEPT: usize = 8;
 /// `IMF-fixdate = day-name "," SP date1 SP time-of-day SP GMT` (RFC 9110 §5.6.7): 29 bytes.
 const IMF_FIXDATE: usize = 29;
 
-/// Bytes of `Date: ` and its line end beside the date.
-const DATE_LINE: usize = 6 + IMF_FIXDATE + 2;
+/// So many bytes of the application's headers are kept, or none: a content security policy and
+/// some more fit, and a server keeps 32 KiB at most.
+const LINES_MAX: usize = 4096;
 
-/// Bytes of a head besides its front and what the application adds: the body's line and the
-/// connection's, with the numbers at their longest.
-const REST: usize = 96;
-
-/// What is kept of the application's headers: more are written anew each time.
-const LINES_MAX: usize = 1024;
-
-/// Status line and date of one status, and the headers that its last response had.
+/// The last head of one status.
 #[derive(Default)]
 struct Front {
     /// 0: none was made this second.
     status: u16,
-    /// Bytes of status line and date; the headers are behind them.
+    /// Where the date's line begins, and the application's headers.
+    date: usize,
     fixed: usize,
     /// Where the headers end; the body's length and the head's end are behind them.
     end: usize,
@@ -81,11 +76,31 @@ impl Fronts {
         }
     }
 
+    /// Appends the head of a whole response with so much content, on a connection that stays open,
+    /// if all but the length is as it was the last time; says whether it did.
+    #[inline]
+    pub(crate) fn again(
+        &mut self,
+        out: &mut Vec<u8>,
+        status: u16,
+        headers: &[(&str, &str)],
+        length: usize,
+    ) -> bool {
+        let front = &mut self.made[usize::from(status) % KEPT];
+        if front.status != status || !front.are(headers) {
+            return false;
+        }
+        if front.length != Some(length as u64) {
+            front.measure(length as u64);
+        }
+        out.extend_from_slice(&front.lines);
+        true
+    }
+
     /// Appends a final response's head.
     ///
     /// # Errors
     /// What the application gave and cannot be sent; what was appended is to be taken back then.
-    #[inline]
     pub(crate) fn head<I, N, V>(
         &mut self,
         out: &mut Vec<u8>,
@@ -101,76 +116,24 @@ impl Fronts {
         if front.status != head.status {
             front.make(head.status, &self.date)?;
         }
-        out.reserve(front.lines.len() + REST);
-        let before = out.len();
-        let (mut at, mut count, mut dated) = (front.fixed, 0, false);
+        let (mut at, mut count) = (front.fixed, 0);
         let mut headers = headers.into_iter();
-        while let Some((name, value)) = headers.next() {
-            if let Some(behind) = front.kept(at, count, name.as_ref(), value.as_ref()) {
-                (at, count) = (behind, count + 1);
-                continue;
+        let other = loop {
+            let Some((name, value)) = headers.next() else { break None };
+            match front.kept(at, count, name.as_ref(), value.as_ref()) {
+                Some(behind) => (at, count) = (behind, count + 1),
+                None => break Some((name, value)),
             }
-            front.cut(at, count);
-            out.extend_from_slice(&front.lines);
-            at = 0;
-            let mut keep = true;
-            dated = front.anew(out, name.as_ref(), value.as_ref(), &mut keep)?;
-            for (name, value) in headers {
-                dated |= front.anew(out, name.as_ref(), value.as_ref(), &mut keep)?;
-            }
-            break;
-        }
-        if at == front.end
-            && head.connection == encode::Connection::Implicit
-            && let Body::Length(length) = head.body
-        {
-            // As a rule: all is as it was.
-            if front.length != Some(length) {
-                front.cut(at, count);
-                length_and_end(&mut front.lines, length);
-                front.length = Some(length);
-            }
-            out.extend_from_slice(&front.lines);
-            return Ok(());
-        }
+        };
+        let before = out.len();
         out.extend_from_slice(&front.lines[..at]);
-        if dated {
-            // A proxy passes on when the answer was made; one Date is enough (RFC 9110 §6.6.1).
-            let behind = before + front.fixed;
-            out.drain(behind - DATE_LINE..behind);
+        if let Some(other) = other {
+            front.cut(at, count);
+            front.others(out, before, std::iter::once(other).chain(headers))?;
         }
-        match (head.body, head.connection) {
-            (Body::Length(length), encode::Connection::Implicit) => length_and_end(out, length),
-            (body, connection) => {
-                encode::body_header(out, body);
-                encode::connection_header(out, connection);
-                out.extend_from_slice(b"\r\n");
-            }
-        }
+        encode::head_end(out, head.body, head.connection);
         Ok(())
     }
-}
-
-/// The end of most heads: the body's length, and the empty line.
-#[inline]
-fn length_and_end(out: &mut Vec<u8>, mut length: u64) {
-    const NAME: &[u8; 16] = b"Content-Length: ";
-    const END: &[u8; 4] = b"\r\n\r\n";
-    // As many digits as u64::MAX has. Written from behind.
-    let mut text = [0; NAME.len() + 20 + END.len()];
-    let mut at = text.len() - END.len();
-    text[at..].copy_from_slice(END);
-    loop {
-        at -= 1;
-        text[at] = b'0' + (length % 10) as u8;
-        length /= 10;
-        if length == 0 {
-            break;
-        }
-    }
-    at -= NAME.len();
-    text[at..at + NAME.len()].copy_from_slice(NAME);
-    out.extend_from_slice(&text[at..]);
 }
 
 impl Front {
@@ -178,10 +141,7 @@ impl Front {
     fn make(&mut self, status: u16, date: &[u8]) -> Result<(), Invalid> {
         self.status = 0;
         self.cut(0, 0);
-        encode::status_line(&mut self.lines, status, None)?;
-        for part in [b"Date: ", date, b"\r\n"] {
-            self.lines.extend_from_slice(part);
-        }
+        self.date = encode::front(&mut self.lines, status, None, Some(date))?.start;
         self.fixed = self.lines.len();
         self.end = self.fixed;
         self.status = status;
@@ -196,7 +156,7 @@ impl Front {
     }
 
     /// Is this the header that was there the last time? Then where the one behind it begins.
-    #[inline]
+    #[inline(always)]
     fn kept(&self, at: usize, count: usize, name: &[u8], value: &[u8]) -> Option<usize> {
         if *self.spans.get(count)? != (name.len(), value.len()) {
             return None;
@@ -208,30 +168,50 @@ impl Front {
         same.then_some(value_end + 2)
     }
 
-    /// Checks and appends a header, and keeps it, if those before it are; says whether it is a
-    /// `Date`.
-    fn anew(
+    /// Are these the headers that were there the last time?
+    #[inline(always)]
+    fn are(&self, headers: &[(&str, &str)]) -> bool {
+        let mut at = self.fixed;
+        for (count, (name, value)) in headers.iter().enumerate() {
+            match self.kept(at, count, name.as_bytes(), value.as_bytes()) {
+                Some(behind) => at = behind,
+                None => return false,
+            }
+        }
+        at == self.end
+    }
+
+    /// Keeps the end of a head with this length behind the headers.
+    #[inline(never)]
+    fn measure(&mut self, length: u64) {
+        self.lines.truncate(self.end);
+        encode::head_end(&mut self.lines, Body::Length(length), encode::Connection::Implicit);
+        self.length = Some(length);
+    }
+
+    /// Checks and appends the headers that are not kept, to a head that begins at `before`, and
+    /// keeps them.
+    fn others<N: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         out: &mut Vec<u8>,
-        name: &[u8],
-        value: &[u8],
-        keep: &mut bool,
-    ) -> Result<bool, Invalid> {
-        if encode::is_framing_header(name, false) {
-            return Err(Invalid::FramingHeader);
-        }
-        let before = out.len();
-        encode::header(out, name, value)?;
-        let line = &out[before..];
-        // What takes the date's place is looked at each time, and so is all that follows it.
-        let dated = name.eq_ignore_ascii_case(b"date");
-        *keep &= !dated && self.lines.len() + line.len() <= self.fixed + LINES_MAX;
-        if *keep {
-            self.lines.extend_from_slice(line);
-            self.spans.push((name.len(), value.len()));
+        before: usize,
+        headers: impl Iterator<Item = (N, V)>,
+    ) -> Result<(), Invalid> {
+        let (from, count) = (out.len(), self.spans.len());
+        let spans = &mut self.spans;
+        let headers = headers
+            .inspect(|(name, value)| spans.push((name.as_ref().len(), value.as_ref().len())));
+        let date = before + self.date..before + self.fixed;
+        let done = encode::response_headers(out, date, headers);
+        // What takes the date's place is looked at each time.
+        let lines = out.get(from..).unwrap_or_default();
+        if done == Ok(false) && self.lines.len() + lines.len() <= self.fixed + LINES_MAX {
+            self.lines.extend_from_slice(lines);
             self.end = self.lines.len();
+        } else {
+            self.spans.truncate(count);
         }
-        Ok(dated)
+        done.map(drop)
     }
 }
 
@@ -316,15 +296,43 @@ mod tests {
         let mut fronts = at_1000();
         let connection = Connection::Implicit;
         let head = Head { status: 200, body: Body::None, connection };
-        let long = "x".repeat(700);
-        for _ in 0..3 {
-            let mut out = Vec::new();
-            let headers = ["A", "B", "C", "D"].map(|name| (name, &long[..]));
-            fronts.head(&mut out, &head, headers).unwrap();
-            assert_eq!(out.iter().filter(|b| **b == b'x').count(), 4 * 700);
+        let long = "x".repeat(1500);
+        for headers in [&["A", "B"][..], &["A", "B", "C", "D"], &["D"]] {
+            for _ in 0..3 {
+                let mut out = Vec::new();
+                fronts.head(&mut out, &head, headers.iter().map(|name| (name, &long))).unwrap();
+                let written = out.iter().filter(|b| **b == b'x').count();
+                assert_eq!(written, headers.len() * long.len());
+                let front = &fronts.made[200 % KEPT];
+                assert!(front.end <= front.fixed + LINES_MAX && front.end == front.lines.len());
+                assert_eq!(front.spans.len(), if headers.len() == 4 { 2 } else { headers.len() });
+            }
         }
-        let front = &fronts.made[200 % KEPT];
-        assert!(front.end <= front.fixed + LINES_MAX && front.spans.len() == 1);
+    }
+
+    #[test]
+    fn a_whole_head_is_copied_if_it_is_as_it_was() {
+        let mut fronts = at_1000();
+        let (a, b) = (("A", "b"), ("C", "d"));
+        let head = Head { status: 200, body: Body::Length(2), connection: Connection::Implicit };
+        let mut first = Vec::new();
+        fronts.head(&mut first, &head, [a, b]).unwrap();
+        let mut again = |status, headers: &[(&str, &str)], length| {
+            let mut out = Vec::new();
+            fronts.again(&mut out, status, headers, length).then_some(out)
+        };
+        assert_eq!(again(200, &[a, b], 2).as_ref(), Some(&first));
+        let longer = again(200, &[a, b], 1234).unwrap();
+        let longer = String::from_utf8(longer).unwrap();
+        assert_eq!(longer.replace("1234", "2").as_bytes(), first);
+        assert_eq!(again(200, &[a, b], 2).as_ref(), Some(&first));
+        for other in [&[][..], &[a], &[b, a], &[a, b, b], &[a, ("C", "e")], &[a, ("c", "d")]] {
+            assert_eq!(again(200, other, 2), None, "{other:?}");
+        }
+        // 208 has the place of 200.
+        assert_eq!(again(208, &[a, b], 2), None);
+        fronts.renew(Duration::from_secs(1001), Instant::default());
+        assert!(!fronts.again(&mut Vec::new(), 200, &[a, b], 2));
     }
 
     proptest! {
@@ -354,12 +362,21 @@ mod tests {
                     continue;
                 }
                 let (mut ours, mut oracle) = (b"before".to_vec(), b"before".to_vec());
+                let mut copy = b"before".to_vec();
+                let list: Vec<_> = headers.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+                let copied = match (body, connection) {
+                    (Body::Length(n), Connection::Implicit) => {
+                        fronts.again(&mut copy, status, &list, n as usize)
+                    }
+                    _ => false,
+                };
                 let head = Head { status, body, connection };
                 let got = fronts.head(&mut ours, &head, headers.iter().map(|(n, v)| (n, v)));
                 let date = Some(DATE);
                 let head = ResponseHead { status, reason: None, body, connection, date };
                 let said = response_head(&mut oracle, &head, headers.iter().map(|(n, v)| (n, v)));
                 prop_assert_eq!(got, said);
+                prop_assert!(!copied || copy == oracle);
                 if got.is_ok() {
                     let text = |bytes| String::from_utf8_lossy(bytes).to_string();
                     prop_assert_eq!(text(&ours[..]), text(&oracle[..]));

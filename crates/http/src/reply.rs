@@ -170,6 +170,19 @@ impl Sink<'_> {
         Ok(())
     }
 
+    /// See [`Reply::again`].
+    #[inline(always)]
+    fn again(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> bool {
+        let out = self.out.buffer();
+        let content = !matches!(status, 204 | 304) && self.sending.is_plain();
+        if !content || !self.fronts.again(out, status, headers, body.len()) {
+            return false;
+        }
+        out.extend_from_slice(body);
+        self.sending.phase = Phase::Done;
+        true
+    }
+
     /// Appends to the body. With a length, the response is complete when so many bytes were
     /// written; bytes beyond it are not written, and the connection is given up, since the
     /// application and its head disagree. In the answer to HEAD the bytes are dropped.
@@ -312,9 +325,7 @@ pub struct Reply<'a> {
     pub body: Sink<'a>,
     /// The rest of what a callback may reach.
     pub env: &'a mut Env,
-    /// The request's body has come in whole.
-    uploaded: bool,
-    /// How much of it is still to come, if that was said.
+    /// How much of the request's body is still to come, if that was said.
     remaining: Option<u64>,
     peer: &'a Peer,
 }
@@ -329,14 +340,22 @@ impl<'a> Reply<'a> {
     ) -> Self {
         fronts.tick(io.env);
         let body = Sink { out: io.out, sending, wish: io.wish, fronts };
-        let uploaded = remaining == Some(0);
-        Reply { id: io.id, body, env: io.env, uploaded, remaining, peer }
+        Reply { id: io.id, body, env: io.env, remaining, peer }
     }
 
     /// Answers at once, with a body that is there; see [`Reply::answer`].
+    #[inline]
     pub fn send<X>(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer<X> {
-        self.answer(status, headers, body);
+        if !self.again(status, headers, body) {
+            self.send_anew(status, headers, body);
+        }
         Answer(None)
+    }
+
+    /// By value, so that a reply which is [sent again](Self::again) need not lie in memory.
+    #[inline(never)]
+    fn send_anew(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        self.answer_anew(status, headers, body);
     }
 
     /// The whole response, from any callback. In the answer to HEAD, and in a 204 or 304, the
@@ -349,21 +368,20 @@ impl<'a> Reply<'a> {
     /// # Panics
     /// When there was a head already.
     pub fn answer(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
-        let sink = &mut self.body;
-        let plain = matches!(status, 200..=203 | 205..=303 | 305..=999) && self.uploaded;
-        if plain && sink.sending.is_plain() {
-            // As a rule: there is nothing to choose.
-            let length = Body::Length(body.len() as u64);
-            let head = Head { status, body: length, connection: Connection::Implicit };
-            let out = sink.out.buffer();
-            let before = out.len();
-            if sink.fronts.head(out, &head, headers.iter().copied()).is_ok() {
-                out.extend_from_slice(body);
-                sink.sending.phase = Phase::Done;
-                return;
-            }
-            out.truncate(before);
+        if !self.again(status, headers, body) {
+            self.answer_anew(status, headers, body);
         }
+    }
+
+    /// As a rule there is nothing to choose, and all but the body is as it was the last time; says
+    /// whether it was so, and was answered.
+    #[inline]
+    fn again(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> bool {
+        self.uploaded() && self.body.again(status, headers, body)
+    }
+
+    fn answer_anew(&mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let sink = &mut self.body;
         // Nobody will read what is still to come: a client that waits for 100 gets this instead,
         // and a long body costs more than the connection.
         let short = self.remaining.is_some_and(|n| n <= DRAIN_MAX) && !sink.sending.expect;
@@ -470,7 +488,7 @@ impl<'a> Reply<'a> {
     /// The request's body has come in whole.
     #[must_use]
     pub fn uploaded(&self) -> bool {
-        self.uploaded
+        self.remaining == Some(0)
     }
 
     /// This is the connection's last response: before the head it is said so, behind it the
@@ -481,14 +499,14 @@ impl<'a> Reply<'a> {
 
     /// Shows no more of the request's body until [`Reply::resume`].
     pub fn pause(&mut self) {
-        if !self.uploaded {
+        if !self.uploaded() {
             self.body.wish.pause();
         }
     }
 
     /// Shows the request's body again. Requests behind it wait for the answer in any case.
     pub fn resume(&mut self) {
-        if self.uploaded {
+        if self.uploaded() {
             return;
         }
         self.body.wish.resume();
