@@ -11,7 +11,7 @@ use crate::app::{App, NoUpgrade, Offer, Upgrade};
 use crate::config::Config;
 use crate::core::encode::{self, Connection};
 use crate::core::{
-    Body, Decoder, Fields, Framing, Malformed, Method, Progress, Request, Step, Version,
+    Body, Decoder, Fields, Framing, Limits, Malformed, Method, Progress, Request, Step, Version,
     parse_request, parse_trailers,
 };
 use crate::desk::{Desk, Due};
@@ -78,9 +78,20 @@ pub enum Conn<X, C> {
 }
 
 impl<X> Serving<X> {
+    /// How a request is framed; the decoder is at the start of its body then.
+    #[inline]
+    fn frame(&mut self, request: &Request<'_>, limits: &Limits) -> Result<Framing, Malformed> {
+        let framing = request.framing()?;
+        // Without a body it stays where the request before has left it: at the end of one.
+        debug_assert!(self.decoder.is_end(), "a request behind a body that is not over");
+        if framing.body != Body::None {
+            self.decoder = Decoder::new(framing.body, limits)?;
+        }
+        Ok(framing)
+    }
+
     #[inline]
     fn begin(&mut self, request: &Request<'_>, framing: &Framing, most: u32) {
-        (self.stage, self.ended, self.drained) = (Stage::Exchange, false, 0);
         let number = self.sending.number.saturating_add(1);
         self.sending = Sending {
             phase: Phase::Head,
@@ -145,6 +156,10 @@ impl<A: App, U: Upgrade> Http<A, U> {
     ) -> bool {
         let Conn::Http(s) = conn else { return true };
         if bytes.is_empty() || io.flow() == Flow::Full {
+            if *used > 0 {
+                // Something was used up, so an exchange is over that was here just now.
+                self.config.await_next(&mut s.wait, io);
+            }
             return false;
         }
         let idle = s.progress.is_idle();
@@ -163,11 +178,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
                 return self.malformed(s, io, bytes, why);
             }
         };
-        let framing = match request.framing().and_then(|f| Ok((f, Decoder::new(f.body, limits)?))) {
-            Ok((framing, decoder)) => {
-                s.decoder = decoder;
-                framing
-            }
+        let framing = match s.frame(request, limits) {
+            Ok(framing) => framing,
             Err(why) => return self.malformed(s, io, bytes, why),
         };
         *used += n;
@@ -209,15 +221,13 @@ impl<A: App, U: Upgrade> Http<A, U> {
         whole: bool,
     ) -> bool {
         let Conn::Http(s) = conn else { return true };
-        if s.x.is_none() {
-            s.ended = whole;
-            if whole && s.sending.stays() && io.wish.aborting().is_none() {
-                // As a rule: it is answered, and nothing is left of it.
-                s.stage = Stage::Head;
-                self.config.await_next(&mut s.wait, io);
-                return true;
-            }
-        } else if s.sending.expect && !io.paused() {
+        let answered = s.x.is_none();
+        if answered && whole && s.sending.stays() && io.wish.aborting().is_none() {
+            // As a rule: nothing is left of it, and the next head is awaited.
+            return true;
+        }
+        (s.stage, s.ended, s.drained) = (Stage::Exchange, answered && whole, 0);
+        if !answered && s.sending.expect && !io.paused() {
             // It answers later, and takes the body: the client may send it.
             s.sending.expect = false;
             let _ = io.write(encode::CONTINUE);
