@@ -1,10 +1,12 @@
-//! What forms and browsers send: query strings, form bodies, cookies.
+//! What forms and browsers send: query strings, form bodies, cookies; with files, [`multipart`].
 //!
 //! Rules of this file:
 //! * Nothing is kept in a map: who looks for a name goes through the pairs, in their order, so
 //!   that no names can be made to collide, and repetition is seen.
 //! * Reading never fails: what is no escape stands for itself, as in browsers (URL Standard §5.1).
 //! * Writing does: a cookie that could be read as something else is not made.
+
+pub mod multipart;
 
 use crate::core::{Headers, Invalid};
 use std::borrow::Cow;

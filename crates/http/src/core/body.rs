@@ -389,6 +389,19 @@ pub fn parse_trailers<'a>(
     Ok(Headers::new(section, fields, 0))
 }
 
+/// Parses header lines that no message frames, with the empty line behind them: those of a part
+/// of a form. None is left out.
+pub(crate) fn parse_lines<'a>(
+    section: &'a [u8],
+    fields: &'a mut Fields,
+    limits: &Limits,
+) -> Result<Headers<'a>, Malformed> {
+    fields.list.clear();
+    lines::trailer_lines(section, limits, |field| fields.list.push(field))?;
+    // Nobody asks for the framing's.
+    Ok(Headers::new(section, &fields.list, 0))
+}
+
 /// Fields that frame, route, authenticate or modify a request, or say how the content is to be
 /// read: a trailer that sets them comes too late, or is an attack (RFC 9110 §6.5.1).
 const FORBIDDEN_TRAILERS: [&[&str]; 4] = [

@@ -43,6 +43,7 @@ mod simd;
 mod status;
 mod target;
 
+pub(crate) use body::parse_lines;
 pub use body::{Decoder, Step, parse_trailers};
 pub use error::{Invalid, Malformed};
 pub use fields::{Fields, GetAll, Headers, Iter, List};
