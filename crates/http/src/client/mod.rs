@@ -16,7 +16,8 @@ mod wire;
 
 use crate::core::encode::{self, RequestHead};
 use crate::core::{
-    Body, Fields, Framing, Invalid, Limits, Malformed, Method, Progress, Response, parse_response,
+    Body, Fields, Framing, Headers, Invalid, Limits, Malformed, Method, Progress, Response,
+    parse_response, parse_trailers,
 };
 use crate::pipe::Pipe;
 use loopwork_tcp::reactor::{Address, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
@@ -108,6 +109,10 @@ pub struct Exchange {
     body: Body,
     up: Pipe,
     down: Pipe,
+    /// What ends a chunked request with trailers, encoded.
+    last_chunk: Vec<u8>,
+    /// The trailer section of the response.
+    trailers: Vec<u8>,
     framing: Option<Framing>,
     failure: Option<Failure>,
     head_only: bool,
@@ -146,6 +151,14 @@ impl Exchange {
     #[must_use]
     pub fn done(&self) -> bool {
         self.over && self.down.is_empty()
+    }
+
+    /// The response's trailers, once it is complete; those that must not be any are left out
+    /// (RFC 9110 §6.5.1).
+    pub fn trailers(&mut self) -> Option<Headers<'_>> {
+        let limits = Limits { headers: u32::MAX, ..Limits::default() };
+        let (section, fields) = (&self.trailers[..], &mut self.fields);
+        self.over.then(|| parse_trailers(section, fields, &limits).ok()).flatten()
     }
 
     /// Why there will be no complete response.
@@ -261,6 +274,8 @@ impl Client {
             body: head.body,
             up,
             down,
+            last_chunk: Vec::new(),
+            trailers: Vec::new(),
             framing: None,
             failure: None,
             head_only: method == Method::Head,
@@ -305,11 +320,31 @@ impl Client {
 
     /// Ends the request's body.
     pub fn finish(&self, env: &mut Env, t: Ticket) {
-        let Some(x) = env.shared.get(self.pool).get(t) else { return };
+        // Without trailers there is nothing that could be refused.
+        let _ = self.finish_with(env, t, encode::NO_HEADERS);
+    }
+
+    /// As [`finish`](Client::finish), with trailers behind the chunks. They are dropped where
+    /// there are no chunks.
+    ///
+    /// # Errors
+    /// A trailer that may not be one (RFC 9110 §6.5.1): the body has not ended then.
+    pub fn finish_with<I, N, V>(&self, env: &mut Env, t: Ticket, trailers: I) -> Result<(), Invalid>
+    where
+        I: IntoIterator<Item = (N, V)>,
+        N: AsRef<[u8]>,
+        V: AsRef<[u8]>,
+    {
+        let Some(x) = env.shared.get(self.pool).get(t) else { return Ok(()) };
+        let mut trailers = trailers.into_iter().peekable();
+        if trailers.peek().is_some() {
+            encode::last_chunk(&mut x.last_chunk, trailers)?;
+        }
         x.up.end();
         if let Some(wire) = x.wire {
             env.calls.wake(wire);
         }
+        Ok(())
     }
 
     /// Lets go of an exchange. If it was not complete its connection is given up.

@@ -103,7 +103,8 @@ impl Wire {
             io.env.calls.wake(x.owner);
         }
         if x.up.ended() && x.up.is_empty() && *upload == Upload::Chunked {
-            out.buffer().extend_from_slice(b"0\r\n\r\n");
+            let plain = x.last_chunk.is_empty();
+            out.buffer().extend_from_slice(if plain { b"0\r\n\r\n" } else { &x.last_chunk });
             *upload = Upload::Done;
         }
         match *upload {
@@ -200,7 +201,8 @@ impl Wire {
                 // The end needs no byte that would bring it later: it is looked for at once.
                 Ok(flow == Flow::Open || c.decoder.is_end())
             }
-            Step::End { skip, .. } => {
+            Step::End { skip, trailers } => {
+                x.trailers.extend_from_slice(&bytes[trailers]);
                 *used += skip;
                 let clean = skip == bytes.len();
                 self.complete(c, io, clean);
