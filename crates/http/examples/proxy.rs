@@ -6,25 +6,26 @@
 
 use loopwork_http::client::{Client, Exchange, Ticket};
 use loopwork_http::core::encode::{Connection, RequestHead, is_framing_header};
-use loopwork_http::core::{Body, Headers, Request};
+use loopwork_http::core::{Body, Headers, Request, Version};
 use loopwork_http::tcp::reactor::{Address, Env, Loop, Os};
 use loopwork_http::tcp::{Close, Flow, listen};
 use loopwork_http::{Answer, App, Http, Reply};
 
-/// What concerns one connection alone (RFC 9110 §7.6.1), besides what frames the message. The
-/// server answers `Expect` itself.
-const HOP_BY_HOP: [&str; 6] =
-    ["keep-alive", "proxy-connection", "te", "trailer", "upgrade", "expect"];
-const VIA: (&str, &[u8]) = ("Via", b"1.1 loopwork");
+/// What concerns one connection alone (RFC 9110 §7.6.1), besides what frames the message and what
+/// `Connection` names. The server answers `Expect` itself.
+const HOP_BY_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "upgrade", "expect"];
 
-/// The headers that go on to the other side, and who passed them on.
-fn passed<'a>(headers: Headers<'a>, request: bool) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+type Line<'a> = (&'a str, &'a [u8]);
+
+/// The headers that go on to the other side, and who passed them on (RFC 9110 §7.6.3).
+fn passed<'a>(headers: Headers<'a>, of: Version, request: bool) -> impl Iterator<Item = Line<'a>> {
     let passes = move |name: &str| {
         !is_framing_header(name.as_bytes(), request)
             && !HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop))
             && !headers.has_token("connection", name)
     };
-    headers.iter().filter(move |(name, _)| passes(name)).chain([VIA])
+    let via = if of == Version::Http10 { "1.0 loopwork" } else { "1.1 loopwork" };
+    headers.iter().filter(move |(name, _)| passes(name)).chain([("Via", via.as_bytes())])
 }
 
 /// How the answer's body is passed on. Where there is none, as after HEAD, its length still is.
@@ -51,9 +52,11 @@ impl App for Proxy {
             length => length.map_or(Body::Chunked, Body::Length),
         };
         let (method, target, host) = (request.method.as_str(), request.target, request.host());
-        let connection = Connection::Implicit;
-        let head = RequestHead { method, target, host, body, connection };
-        let headers = passed(request.headers, true);
+        let head = RequestHead { method, target, host, body, connection: Connection::Implicit };
+        // Behind those that other proxies added: the last one is the one to be believed.
+        let peer = reply.peer().map(|at| at.ip().to_string());
+        let forwarded = peer.iter().map(|ip| ("X-Forwarded-For", ip.as_bytes()));
+        let headers = passed(request.headers, request.version, true).chain(forwarded);
         match self.client.request(reply.env, self.to.clone(), reply.id, &head, headers) {
             Ok(ticket) => reply.later(ticket),
             Err(_) => reply.send(400, &[], b"this cannot be passed on\n"),
@@ -67,8 +70,9 @@ impl App for Proxy {
         bytes.len()
     }
 
-    fn on_body_end(&mut self, t: &mut Ticket, reply: &mut Reply<'_>, _: &Headers<'_>) {
-        self.client.finish(reply.env, *t);
+    fn on_body_end(&mut self, t: &mut Ticket, reply: &mut Reply<'_>, trailers: &Headers<'_>) {
+        let ended = self.client.finish_with(reply.env, *t, trailers.iter());
+        ended.unwrap_or_else(|_| reply.abort());
     }
 
     fn on_more(&mut self, t: &mut Ticket, reply: &mut Reply<'_>) {
@@ -80,7 +84,7 @@ impl App for Proxy {
         if !reply.body.started()
             && let Some(response) = x.response()
         {
-            let headers = passed(response.headers, false);
+            let headers = passed(response.headers, response.version, false);
             if reply.body.head(response.status, headers, body).is_err() {
                 return reply.answer(502, &[], b"the server's answer cannot be passed on\n");
             }
@@ -90,7 +94,10 @@ impl App for Proxy {
             (Some(why), false) => reply.answer(502, &[], format!("{why}\n").as_bytes()),
             // A part of it is out: the client must not take that for the whole.
             (Some(_), true) => reply.abort(),
-            (None, _) if x.done() && !reply.body.done() => reply.body.finish(),
+            (None, _) if x.done() && !reply.body.done() => {
+                let trailers = x.trailers().into_iter().flat_map(|all| all.iter());
+                reply.body.finish_with(trailers).unwrap_or_else(|_| reply.abort());
+            }
             (None, _) => {}
         }
     }

@@ -83,7 +83,7 @@ fn what_concerns_one_connection_does_not_pass() {
     let mut origin = accept(&listener);
     let head = origin.until(b"\r\n\r\n");
     let expected = "GET /a?b=c HTTP/1.1\r\nHost: example.com:81\r\nX-Other: 2\r\n\
-                    Via: 1.1 loopwork\r\n\r\n";
+                    Via: 1.1 loopwork\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n";
     assert_eq!(head, expected);
     origin.send(
         "HTTP/1.1 200 Fine\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: x-yours\r\n\
@@ -96,6 +96,56 @@ fn what_concerns_one_connection_does_not_pass() {
          Via: 1.1 loopwork\r\nContent-Length: 2\r\n\r\n"
     );
     assert_eq!(got.body, b"hi");
+}
+
+#[test]
+fn trailers_pass_both_ways() {
+    let (listener, proxy) = hand();
+    let mut peer = proxy.peer();
+    peer.send(
+        "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n\
+         3\r\nabc\r\n0\r\nX-Sum: 1\r\nContent-Length: 3\r\nX-More: 2\r\n\r\n",
+    );
+    let mut origin = accept(&listener);
+    let head = origin.until(b"\r\n\r\n");
+    assert!(head.contains("\r\nTrailer: X-Sum\r\n"), "{head}");
+    let body = origin.until(b"\r\n\r\n");
+    assert_eq!(body, "3\r\nabc\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n");
+    origin.send(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nde\r\n\
+         0\r\nX-Sum: 3\r\nHost: evil\r\n\r\n",
+    );
+    let got = peer.response(false);
+    assert_eq!((got.text(), got.header("x-sum")), ((200, "de"), Some("3")));
+    assert!(!got.head.contains("evil"), "{}", got.head);
+    // The connections are used again, without the trailers of before.
+    peer.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    origin.until(b"\r\n\r\n");
+    assert_eq!(origin.until(b"\r\n\r\n"), "0\r\n\r\n");
+    origin.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
+    let got = peer.response(false);
+    assert_eq!((got.text(), got.header("x-sum")), ((200, ""), None));
+    // A client of HTTP/1.0 is sent no chunks, and so no trailers.
+    let mut old = proxy.peer();
+    old.send("GET / HTTP/1.0\r\n\r\n");
+    let head = origin.until(b"\r\n\r\n");
+    assert!(head.contains("\r\nVia: 1.0 loopwork\r\n"), "{head}");
+    origin.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Sum: 3\r\n\r\n");
+    assert!(!old.rest().contains("X-Sum"));
+}
+
+#[test]
+fn who_asks_is_said_behind_what_was_said_before() {
+    let (listener, proxy) = hand();
+    let mut peer = proxy.peer();
+    peer.send("GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nVia: 1.1 b\r\n\r\n");
+    let head = accept(&listener).until(b"\r\n\r\n");
+    let all = |name: &str| {
+        let lines = head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.filter(|(n, _)| *n == name).map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(all("X-Forwarded-For"), ["192.0.2.1", "127.0.0.1"]);
+    assert_eq!(all("Via"), ["1.1 b", "1.1 loopwork"]);
 }
 
 #[test]
