@@ -7,6 +7,7 @@ use crate::reply::{Answer, Reply};
 use crate::waits::Late;
 use loopwork_tcp::reactor::{Env, Id};
 use loopwork_tcp::{Close, Io, Protocol};
+use std::net::SocketAddr;
 
 /// What a server does with requests. `&mut self` is shared by all; `Exchange` is what is
 /// remembered of one request that is not answered yet.
@@ -74,6 +75,18 @@ pub trait Upgrade: Protocol {
     /// request with a body has to be received whole before its protocol changes (RFC 9110 §7.8):
     /// it is to be passed or refused, and one that is accepted all the same is given up.
     fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn>;
+
+    /// What the server asks: as [`offer`](Upgrade::offer), and with who asks, as
+    /// [`Reply::peer`] says it. For a protocol to which that matters; as it is, it asks `offer`.
+    #[inline]
+    fn offer_to(
+        &mut self,
+        _peer: Option<SocketAddr>,
+        request: &Request<'_>,
+        io: &mut Io<'_>,
+    ) -> Offer<Self::Conn> {
+        self.offer(request, io)
+    }
 }
 
 /// No protocol follows on HTTP.

@@ -21,7 +21,7 @@ use crate::reply::{DRAIN_MAX, Phase, Reply, Sending};
 use crate::waits::Wait;
 use loopwork_tcp::reactor::{Address, Env, Id, Trace};
 use loopwork_tcp::{Close, Drain, Flow, Io, Protocol};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// An HTTP/1.1 server, and the protocol that may follow on it.
 pub struct Http<A, U = NoUpgrade> {
@@ -186,7 +186,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
         let whole = s.decoder.is_end();
         // Behind a shutdown nothing new begins. The deadline is HTTP's, not the next protocol's.
         io.set_deadline(None);
-        match if s.last { Offer::Pass } else { self.next.offer(request, io) } {
+        let peer = s.peer.map(SocketAddr::from);
+        match if s.last { Offer::Pass } else { self.next.offer_to(peer, request, io) } {
             Offer::Pass => {}
             Offer::Accept(c) if whole => {
                 *conn = Conn::Upgraded(c);
