@@ -147,14 +147,15 @@ fn head(text: &[u8], limits: &Limits) -> Option<Result<Got, Malformed>> {
     while !lines.is_empty() {
         let end = lines.windows(2).position(|two| two == b"\r\n")?;
         let colon = lines[..end].iter().position(|b| *b == b':')?;
-        let (name, value) = (&lines[..colon], lines[colon + 1..end].trim_ascii());
+        let (name, value) = (&lines[..colon], &lines[colon + 1..end]);
         if !is_token(name) || value.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
             return None;
         }
         if got.lines.len() == limits.headers as usize {
             return None;
         }
-        got.lines.push((String::from_utf8_lossy(name).into_owned(), value.to_vec()));
+        let name = String::from_utf8_lossy(name).into_owned();
+        got.lines.push((name, value.trim_ascii().to_vec()));
         lines = &lines[end + 2..];
     }
     let is = |(name, _): &&(String, Vec<u8>)| name.eq_ignore_ascii_case("content-disposition");
