@@ -9,11 +9,15 @@
 //!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
 
 mod cuts;
+mod form;
 mod http;
+mod serve;
 mod tcp;
 mod ws;
 
+pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
+pub use serve::http_ops;
 pub use tcp::tcp_ops;
 pub use ws::{ws_cuts, ws_frame, ws_handshake};
 
@@ -21,12 +25,14 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
     ("http_cuts", http_cuts),
     ("http_encode", http_encode),
+    ("http_form", http_form),
+    ("http_ops", http_ops),
     ("ws_frame", ws_frame),
     ("ws_cuts", ws_cuts),
     ("ws_handshake", ws_handshake),
