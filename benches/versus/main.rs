@@ -3,6 +3,8 @@
 //! ```text
 //! cargo run --release -p loopwork-benches --bin versus -- tcp [--json FILE] [--svg FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- udp [--json FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- http [--json FILE] [--svg FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- http-load [--conns 9000]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! cargo run --release -p loopwork-benches --bin versus -- million [--conns 1000000]
 //! ```
@@ -17,6 +19,11 @@
 mod args;
 mod chart;
 mod exact;
+mod http;
+mod http_load;
+mod http_many;
+mod http_report;
+mod http_servers;
 mod idle;
 mod load;
 mod million;
@@ -41,6 +48,9 @@ usage: versus tcp [--rounds N] [--seconds N] [--loads ping-pong,stream,sink,conn
                   [--only SERVER,..] [--parts rates,calls,exact,memory] [--json FILE] [--svg FILE]
        versus udp [--rounds N] [--seconds N] [--loads echo,one-way,echo-joined,one-way-joined]
                   [--only SERVER,..] [--parts rates,calls] [--json FILE]
+       versus http [--rounds N] [--seconds N] [--loads 1,64,256,64x16]
+                   [--only SERVER,..] [--parts rates,calls,exact,memory] [--json FILE] [--svg FILE]
+       versus http-load [--conns N] [--seconds N] [--only SERVER,..] [--json FILE]
        versus idle [--conns N] [--only SERVER,..]
        versus million [--conns N] [--server SERVER] [--json FILE]";
 
@@ -50,9 +60,12 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["server", name, service, core] => serve(name, service, core),
         ["udp-server", name, service, core] => udp::serve(name, service, core),
+        ["http-server", name, depth, folder, core] => http::serve(name, depth, folder, core),
         ["holder", port, index, conns] => million::hold(port, index, conns),
         ["tcp", ref rest @ ..] => tcp::run(rest),
         ["udp", ref rest @ ..] => udp::run(rest),
+        ["http", ref rest @ ..] => http::run(rest),
+        ["http-load", ref rest @ ..] => http_many::run(rest),
         ["idle", ref rest @ ..] => idle(rest),
         ["million", ref rest @ ..] => million::run(rest),
         _ => Err(io::Error::other(USAGE)),

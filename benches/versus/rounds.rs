@@ -29,12 +29,21 @@ impl Measured {
         self.cpu.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
+    /// As `rate`, in the middle of all rounds.
+    pub(crate) fn median_rate(&self) -> f64 {
+        median(&self.rates)
+    }
+
     /// As `cpu`, in the middle of all rounds.
     pub(crate) fn median_cpu(&self) -> f64 {
-        let mut sorted = self.cpu.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+        median(&self.cpu)
     }
+}
+
+fn median(all: &[f64]) -> f64 {
+    let mut sorted = all.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// All servers in so many rounds. Who does not start is left out.

@@ -51,6 +51,11 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Bytes of memory that are its own and in use.
     pub(crate) fn resident(&self) -> io::Result<u64> {
         resident(self.child.id())
