@@ -101,10 +101,11 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     results.answers = answers(&wanted, &folder)?;
     let there = |s: &&'static str| results.answers.iter().any(|a| a.server == *s && a.bytes > 0);
     let servers: Vec<&'static str> = wanted.into_iter().filter(there).collect();
-    if part("rates") {
+    if part("rates") || part("calls") {
         println!("\n{rounds} alternating rounds of {seconds} s; {}\n", report::machine());
         println!("{}", http_report::HEAD);
         for (_, load) in LOADS.into_iter().filter(|load| args.lists("--loads", load.0)) {
+            let rounds = part("rates").then_some(rounds);
             results.rows.extend(rates(&servers, load, (rounds, time), part("calls"), &folder)?);
         }
     }
@@ -145,11 +146,11 @@ fn answers(servers: &[&'static str], folder: &Folder) -> io::Result<Vec<Answer>>
     Ok(all)
 }
 
-/// All servers under one load: a row each.
+/// All servers under one load: a row each. `rounds`: if they are timed at all.
 fn rates(
     servers: &[&'static str],
     load: Load,
-    (rounds, time): (usize, Duration),
+    (rounds, time): (Option<usize>, Duration),
     count_calls: bool,
     folder: &Folder,
 ) -> io::Result<Vec<Row>> {
@@ -157,7 +158,7 @@ fn rates(
     let open: RefCell<Option<Clients>> = RefCell::new(None);
     let measured = rounds::alternate(
         servers,
-        rounds,
+        rounds.unwrap_or(0),
         &|name| start(&[], name, load.depth, folder),
         &|port| {
             let mut clients = Clients::open(port, load)?;
@@ -214,8 +215,8 @@ fn calls(name: &str, load: Load, folder: &Folder) -> io::Result<Calls> {
         let (text, done) = behind(&tool, &out, name, (load, count), folder)?;
         Ok((exact::by_kind(&text), done))
     };
-    // Long enough that what happens now and then does not count.
-    let some = if load.conns == 1 { 400 } else { 40 };
+    // Every call stops the server twice: not more than it takes to see that each is alike.
+    let some = if load.conns == 1 { 200 } else { 8 };
     let ((short, n), (long, m)) = (run(some)?, run(some * 4)?);
     let each = |i: usize| (long[i] as f64 - short[i] as f64).max(0.0) / (m - n).max(1) as f64;
     Ok(Calls { reads: each(0), writes: each(1), waits: each(2), others: each(3) })
@@ -239,7 +240,7 @@ fn exact(servers: &[&'static str], folder: &Folder) -> Vec<http_report::Exact> {
                 Ok((total.ok_or_else(|| io::Error::other("no summary"))?, n))
             };
             let each = || -> io::Result<f64> {
-                let ((short, n), (long, m)) = (run(1_280)?, run(8_960)?);
+                let ((short, n), (long, m)) = (run(320)?, run(1_920)?);
                 Ok(long.saturating_sub(short) as f64 / (m - n) as f64)
             };
             let (instructions, name) = (each(), load.name());

@@ -71,6 +71,9 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
             _ => runs.push(open(name, conns, &folder)?),
         }
     }
+    if runs.is_empty() {
+        return Err(io::Error::other("there is no server"));
+    }
     println!(
         "{conns} connections each, one request under way on each, {seconds} s each in turns of \
          {SLICE:?}; {}\n",

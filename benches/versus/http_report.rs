@@ -63,6 +63,10 @@ impl Row {
             format!("{reads:.3} {writes:.3} {waits:.3} {others:.3}")
         });
         let (rate, cpu) = (m.rate(), m.cpu());
+        if !cpu.is_finite() {
+            let (name, conns) = (load.name(), load.conns);
+            return format!("| {name} | {conns} | {server} | not timed | | | | | | {calls} |");
+        }
         format!(
             "| {} | {} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {:.2} | {:.2} | {:.2} | {:.2} \
              | {calls} |",
