@@ -68,8 +68,8 @@ impl Row {
             return format!("| {name} | {conns} | {server} | not timed | | | | | | {calls} |");
         }
         format!(
-            "| {} | {} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {:.2} | {:.2} | {:.2} | {:.2} \
-             | {calls} |",
+            "| {} | {} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {:.2} | {:.2} | {:.2} \
+             | {:.2} | {calls} |",
             load.name(),
             load.conns,
             m.median_rate(),
