@@ -373,20 +373,11 @@ pub fn parse_trailers<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Headers<'a>, Malformed> {
-    let mut count = 0;
-    if !section.is_empty() {
-        lines::trailer_lines(section, limits, &mut |field| {
-            let at = field.name_at as usize;
-            let name = &section[at..at + usize::from(field.name_len)];
-            if !is_forbidden_trailer(name) {
-                fields.put(count, field);
-                count += 1;
-            }
-        })?;
+    if section.is_empty() {
+        fields.set_len(0);
+        return Ok(Headers::new(section, fields, 0));
     }
-    fields.set_len(count);
-    // Those that framing knows are forbidden here.
-    Ok(Headers::new(section, fields, 0))
+    kept_lines(section, fields, limits, |name| !is_forbidden_trailer(name))
 }
 
 /// Parses header lines that no message frames, with the empty line behind them: those of a part
@@ -396,10 +387,26 @@ pub(crate) fn parse_lines<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Headers<'a>, Malformed> {
-    fields.list.clear();
-    lines::trailer_lines(section, limits, |field| fields.list.push(field))?;
-    // Nobody asks for the framing's.
-    Ok(Headers::new(section, &fields.list, 0))
+    kept_lines(section, fields, limits, |_| true)
+}
+
+/// Those of the lines whose name is to be kept. Nobody asks for what framing knows of them.
+fn kept_lines<'a>(
+    section: &'a [u8],
+    fields: &'a mut Fields,
+    limits: &Limits,
+    is_kept: impl Fn(&[u8]) -> bool,
+) -> Result<Headers<'a>, Malformed> {
+    let mut count = 0;
+    lines::trailer_lines(section, limits, &mut |field| {
+        let at = field.name_at as usize;
+        if is_kept(&section[at..at + usize::from(field.name_len)]) {
+            fields.put(count, field);
+            count += 1;
+        }
+    })?;
+    fields.set_len(count);
+    Ok(Headers::new(section, fields, 0))
 }
 
 /// Fields that frame, route, authenticate or modify a request, or say how the content is to be
