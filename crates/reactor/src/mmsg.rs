@@ -27,6 +27,8 @@ pub(crate) const SEGMENTS: usize = 64;
 /// Bytes of one message at most, so of the datagrams that leave in one: IPv4's limit.
 const MESSAGE: usize = 65_507;
 
+const NOBODY: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
+
 /// An address as the kernel writes it: of the two, the family says which.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -142,20 +144,20 @@ impl Batches {
         };
         let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
         self.used = if kept > want { kept } else { n };
-        got.reserve(n);
-        for i in 0..n {
-            // An address of a family that an IP socket cannot have would be the kernel's error;
-            // such a datagram is nobody's.
-            let Some(peer) = self.incoming.names[i].address() else { continue };
-            let header = &self.incoming.headers[i];
-            let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-            let start = (i * room) as u32;
-            let whole = Datagram { peer, start, len: header.msg_len, truncated };
-            if control {
+        let Headers { headers, names, .. } = &self.incoming;
+        let whole = |(i, (header, name)): (usize, (&libc::mmsghdr, &Name))| Datagram {
+            peer: name.address(),
+            start: (i * room) as u32,
+            len: header.msg_len,
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+        };
+        let each = headers[..n].iter().zip(&names[..n]).enumerate().map(whole);
+        if control {
+            for (i, whole) in each.enumerate() {
                 self.noted(i, whole, got, facts.as_deref_mut());
-            } else {
-                got.push(whole);
             }
+        } else {
+            got.extend(each);
         }
         Ok(())
     }
@@ -236,14 +238,12 @@ impl Batches {
         }
         let noted = self.outgoing.headers[0].msg_hdr.msg_controllen;
         let error = self.outgoing.controls[0].notes(noted).find_map(|note| note.error());
-        let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        let peer = self.outgoing.names[0].address();
-        Ok(match (peer, error) {
-            (Some(peer), Some((error, origin))) => {
+        Ok(match error {
+            Some((error, origin)) => {
                 let network = matches!(origin, libc::SO_EE_ORIGIN_ICMP | libc::SO_EE_ORIGIN_ICMP6);
-                (peer, error, network)
+                (self.outgoing.names[0].address(), error, network)
             }
-            _ => (nobody, 0, false),
+            None => (NOBODY, 0, false),
         })
     }
 }
@@ -292,8 +292,10 @@ fn run(batch: &[Datagram], segment_max: u16) -> (usize, usize) {
 }
 
 impl Name {
+    /// The address; of a family that an IP socket cannot have, which would be the kernel's error,
+    /// nobody's.
     #[inline]
-    fn address(&self) -> Option<SocketAddr> {
+    fn address(&self) -> SocketAddr {
         // SAFETY: both variants begin with the family, and every bit pattern of either is a
         // value: integers and arrays of integers.
         let family = unsafe { self.v4.sin_family };
@@ -302,16 +304,16 @@ impl Name {
                 // SAFETY: the family says that the kernel wrote a `sockaddr_in`.
                 let v4 = unsafe { self.v4 };
                 let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
-                Some(SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into())
+                SocketAddrV4::new(ip, u16::from_be(v4.sin_port)).into()
             }
             libc::AF_INET6 => {
                 // SAFETY: the family says that the kernel wrote a `sockaddr_in6`.
                 let v6 = unsafe { self.v6 };
                 let (ip, port) = (Ipv6Addr::from(v6.sin6_addr.s6_addr), v6.sin6_port);
                 let (flow, scope) = (v6.sin6_flowinfo, v6.sin6_scope_id);
-                Some(SocketAddrV6::new(ip, u16::from_be(port), flow, scope).into())
+                SocketAddrV6::new(ip, u16::from_be(port), flow, scope).into()
             }
-            _ => None,
+            _ => NOBODY,
         }
     }
 

@@ -24,13 +24,6 @@ use std::os::fd::OwnedFd;
 /// callback, and `on_error` may well send again what fails again. As many as a batch has.
 const ERRORS_PER_FLUSH: usize = BATCH;
 
-/// Rooms that receiving offers at least. Preparing one costs some nanoseconds, and a call that came
-/// too soon to its end some hundred: so it offers [`MORE`] times as many as were last used, and a
-/// stream of lone datagrams does not pay for whole batches.
-const FEW: usize = 4;
-/// From one to a whole batch in three calls.
-const MORE: usize = 4;
-
 /// What [`post_open`](crate::post_open) sends by mail.
 pub(crate) struct Open {
     pub(crate) at: SocketAddr,
@@ -61,7 +54,6 @@ impl<P: Protocol> Host<P> {
                 local: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
                 peer: None,
                 room: options.max_datagram,
-                offer: BATCH,
                 facts: false,
                 errors: false,
                 failed: false,
@@ -217,16 +209,12 @@ impl<P: Protocol> Host<P> {
     fn read<W: Datagrams>(&mut self, cx: &mut Cx<'_, W>) {
         let Some(fd) = self.link.fd else { return };
         let room = self.link.room;
-        let most = (cx.buffer.len() / room).min(BATCH);
-        // The first calls may offer few rooms: two more, then.
-        let batches = self.options.batches_per_turn.max(1) as usize;
-        let mut left = batches * BATCH;
-        for _ in 0..batches + 2 {
-            if self.wish.close || left == 0 {
+        let rooms = (cx.buffer.len() / room).min(BATCH);
+        for _ in 0..self.options.batches_per_turn.max(1) {
+            if self.wish.close {
                 break;
             }
-            let offer = self.link.offer.min(most);
-            let into = &mut cx.buffer[..offer * room];
+            let into = &mut cx.buffer[..rooms * room];
             self.got.clear();
             let told = match self.link.facts {
                 false => cx.world.recv(fd, into, room, &mut self.got),
@@ -239,9 +227,7 @@ impl<P: Protocol> Host<P> {
                 Ok(()) => {
                     let used = self.got.last().map_or(0, |last| last.start as usize / room + 1);
                     // Rooms that were left say that this was all; what comes later is an event.
-                    self.link.readable = used >= offer;
-                    self.link.offer = (used * MORE).clamp(FEW, BATCH);
-                    left = left.saturating_sub(self.got.len());
+                    self.link.readable = used >= rooms;
                     self.show(cx);
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => self.link.readable = false,

@@ -105,8 +105,6 @@ pub(crate) struct Link {
     pub(crate) peer: Option<SocketAddr>,
     /// For what comes at once, in bytes.
     pub(crate) room: usize,
-    /// Rooms that the next receiving offers.
-    pub(crate) offer: usize,
     /// Facts were asked for.
     pub(crate) facts: bool,
     /// Errors of the network were asked for.
