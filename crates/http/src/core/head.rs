@@ -515,9 +515,12 @@ fn host<'a, L: Lanes>(
     }
     let (at, len) = (found.host.0 as usize, found.host.1 as usize);
     let value = bytes.get(at..at + len).unwrap_or_default();
-    // Most are a name without a port.
-    let plain = simd::all_in(lanes, bytes, at, at + len, &scan::HOSTS) == Some(true);
-    if plain || target::is_host(value) { Ok(value) } else { Err(Malformed::InvalidHost) }
+    let name = match simd::run_of(lanes, bytes, at, at + len, &scan::HOSTS) {
+        Some(name) => name,
+        None => scan::host(value),
+    };
+    let good = name == len || target::is_host_behind(value, name);
+    if good { Ok(value) } else { Err(Malformed::InvalidHost) }
 }
 
 #[cfg(test)]

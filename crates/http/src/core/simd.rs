@@ -86,20 +86,21 @@ fn run_scalar<T: Task>(task: T) -> T::Output {
     task.run(Scalar)
 }
 
-/// Are all bytes from `from` to `end` in the set? `None` if they are not of a number that is
-/// looked at at once: more than 32, or none of which 32 stand before `end`.
+/// How many of the bytes from `from` to `end` are in the set, up to the first that is not. `None`
+/// if they are not looked at at once: more than 32, or `end` is not behind 32.
 #[inline(always)]
-pub(super) fn all_in<L: Lanes>(
+pub(super) fn run_of<L: Lanes>(
     lanes: L,
     bytes: &[u8],
     from: usize,
     end: usize,
     set: &Set,
-) -> Option<bool> {
+) -> Option<usize> {
     let front = bytes.get(..end)?.last_chunk::<HALF>()?;
     let skip = HALF.checked_sub(end - from)?;
-    let outside = lanes.outside(lanes.load(front), set);
-    Some(u64::from(outside) >> skip == 0)
+    // The bit behind the last one ends a run that nothing else does.
+    let outside = u64::from(lanes.outside(lanes.load(front), set)) | 1 << HALF;
+    Some((outside >> skip).trailing_zeros() as usize)
 }
 
 /// The text of bytes that were found to be ASCII; empty if they are not.
@@ -444,8 +445,8 @@ mod tests {
         run: (usize, usize),
     }
 
-    /// The words, the next end of a value, and whether the run is of a host's bytes.
-    type Seen = (Words, (usize, Words), Option<bool>);
+    /// The words, the next end of a value, and how much of the run is of a host's bytes.
+    type Seen = (Words, (usize, Words), Option<usize>);
 
     impl Task for Look<'_> {
         type Output = Seen;
@@ -454,7 +455,7 @@ mod tests {
         fn run<L: Lanes>(self, lanes: L) -> Seen {
             let words = Words::at(lanes, self.bytes, self.base);
             let next = next_end(lanes, self.bytes, self.base);
-            (words, next, all_in(lanes, self.bytes, self.run.0, self.run.1, &HOSTS))
+            (words, next, run_of(lanes, self.bytes, self.run.0, self.run.1, &HOSTS))
         }
     }
 
@@ -497,8 +498,8 @@ mod tests {
         let next = (look.base..).step_by(BLOCK).find(|base| words(*base).ends != 0).unwrap();
         let (from, end) = look.run;
         let looked = end >= HALF && end - from <= HALF;
-        let all = looked.then(|| look.bytes[from..end].iter().all(|b| is_in(&HOSTS, *b)));
-        (words(look.base), (next, words(next)), all)
+        let name = || look.bytes[from..end].iter().take_while(|b| is_in(&HOSTS, **b)).count();
+        (words(look.base), (next, words(next)), looked.then(name))
     }
 
     fn agree(bytes: &[u8], base: usize, run: (usize, usize)) {

@@ -77,6 +77,11 @@ fn port_at(authority: &str) -> Option<usize> {
 ///
 /// An IP literal is an IPv6 address without a zone: nobody sends `IPvFuture`.
 pub(crate) fn is_host(bytes: &[u8]) -> bool {
+    is_host_behind(bytes, scan::host(bytes))
+}
+
+/// The same, where so many bytes at the front are known to be of a name.
+pub(crate) fn is_host_behind(bytes: &[u8], name: usize) -> bool {
     let rest = match bytes {
         [b'[', rest @ ..] => {
             let Some(end) = memchr::memchr(b']', rest) else { return false };
@@ -86,7 +91,7 @@ pub(crate) fn is_host(bytes: &[u8]) -> bool {
             }
             &rest[end + 1..]
         }
-        _ => &bytes[reg_name(bytes)..],
+        _ => &bytes[reg_name(bytes, name)..],
     };
     match rest {
         [] => true,
@@ -95,9 +100,8 @@ pub(crate) fn is_host(bytes: &[u8]) -> bool {
     }
 }
 
-/// Length of the `reg-name` at the front.
-fn reg_name(bytes: &[u8]) -> usize {
-    let mut at = scan::host(bytes);
+/// Length of the `reg-name` at the front, which begins with so many bytes that stand for themselves.
+fn reg_name(bytes: &[u8], mut at: usize) -> usize {
     while let [b'%', a, b, rest @ ..] = &bytes[at..] {
         if !scan::is_hex(*a) || !scan::is_hex(*b) {
             break;
