@@ -9,7 +9,6 @@
 //!   its name needs no check;
 //! * positions only grow.
 
-use super::scan::token;
 use super::simd::{BLOCK, Lanes, Words, next_end};
 
 /// Where the walk is. Positions are those of the bytes; the end of a class is the first byte that
@@ -87,15 +86,6 @@ impl<'a, L: Lanes> Cursor<'a, L> {
     pub(super) fn seek(&mut self, at: usize) {
         let skip = at - self.base;
         self.words.ends &= if skip < BLOCK { u64::MAX << skip } else { 0 };
-    }
-
-    /// Where the token at `at` ends. To be asked before any line.
-    #[inline(always)]
-    pub(super) fn token_end(&self, at: usize) -> usize {
-        match first(self.words.names, at) {
-            Some(end) if at < BLOCK => end,
-            _ => at + token(self.bytes.get(at..).unwrap_or_default()),
-        }
     }
 }
 

@@ -155,23 +155,21 @@ fn request<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Request<'a>, usize)>, Malformed> {
-    simd::run(RequestHead { bytes, seen, fields, limits })
+    simd::run(bytes, limits, RequestHead { seen, fields })
 }
 
 /// A request whose head is to be parsed.
 struct RequestHead<'a, 'b> {
-    bytes: &'a [u8],
     seen: &'b mut Progress,
     fields: &'a mut Fields,
-    limits: &'b Limits,
 }
 
-impl<'a> Task for RequestHead<'a, '_> {
+impl<'a> Task<'a> for RequestHead<'a, '_> {
     type Output = Result<Option<(Request<'a>, usize)>, Malformed>;
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Self { bytes, seen, fields, limits } = self;
+    fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output {
+        let Self { seen, fields } = self;
         let (mut line, mut found) = (Line::EMPTY, Summary::default());
         let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
         if end == 0 {
@@ -233,23 +231,21 @@ fn response<'a>(
     fields: &'a mut Fields,
     limits: &Limits,
 ) -> Result<Option<(Response<'a>, usize)>, Malformed> {
-    simd::run(ResponseHead { bytes, seen, fields, limits })
+    simd::run(bytes, limits, ResponseHead { seen, fields })
 }
 
 /// A response whose head is to be parsed.
 struct ResponseHead<'a, 'b> {
-    bytes: &'a [u8],
     seen: &'b mut Progress,
     fields: &'a mut Fields,
-    limits: &'b Limits,
 }
 
-impl<'a> Task for ResponseHead<'a, '_> {
+impl<'a> Task<'a> for ResponseHead<'a, '_> {
     type Output = Result<Option<(Response<'a>, usize)>, Malformed>;
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
-        let Self { bytes, seen, fields, limits } = self;
+    fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output {
+        let Self { seen, fields } = self;
         let (mut line, mut found) = (Status::EMPTY, Summary::default());
         let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
         if end == 0 {
@@ -336,22 +332,13 @@ impl<'a> FirstLine<'a> for Line<'a> {
         &mut self,
         bytes: &'a [u8],
         first: &First<'a>,
-        cursor: &mut Cursor<'a, L>,
+        _: &mut Cursor<'a, L>,
         limits: &Limits,
     ) -> Result<usize, Stop> {
-        let (mut method_at, mut at, mut method) = (0, 3, Method::Get);
-        if !bytes.starts_with(b"GET ") {
-            if let Some(b'\r' | b'\n') = bytes.first() {
-                method_at = empty_line(bytes)?;
-            }
-            at = cursor.token_end(method_at);
-            method = self::method(bytes, method_at, at);
-        }
-        if bytes.get(at) != Some(&b' ') || at == method_at || at - method_at > METHOD_BYTES {
-            return Err(no_method(bytes, method_at, at));
-        }
-
-        at += 1;
+        let (method, mut at) = match bytes.starts_with(b"GET ") {
+            true => (Method::Get, 4),
+            false => method(bytes)?,
+        };
         let target = first.target(at);
         let end = at + target.len();
         if bytes.get(end) != Some(&b' ') || end == at || end - at > limits.target_bytes as usize {
@@ -380,10 +367,19 @@ fn empty_line(bytes: &[u8]) -> Result<usize, Stop> {
     Ok(at)
 }
 
-/// The method that the token from `at` to `end` names, if it is one.
+/// The method, and where the target begins. Most requests get, and do not come here.
 #[inline(never)]
-fn method(bytes: &[u8], at: usize, end: usize) -> Method<'_> {
-    Method::new(scan::ascii(bytes.get(at..end).unwrap_or_default()))
+fn method(bytes: &[u8]) -> Result<(Method<'_>, usize), Stop> {
+    let at = match bytes.first() {
+        Some(b'\r' | b'\n') => empty_line(bytes)?,
+        _ => 0,
+    };
+    let name = &bytes[at..][..scan::token(&bytes[at..])];
+    let end = at + name.len();
+    if bytes.get(end) != Some(&b' ') || name.is_empty() || name.len() > METHOD_BYTES {
+        return Err(no_method(bytes, at, end));
+    }
+    Ok((Method::new(scan::ascii(name)), end + 1))
 }
 
 /// What is wrong with `method = token`, and the space behind it.

@@ -99,14 +99,14 @@ pub(super) fn header_lines<L: Lanes>(
     loop {
         let ends = cursor.line(at);
         let name_len = ends.name - at;
+        if name_len == 0 {
+            found.count = count;
+            return empty_line(bytes, at, count);
+        }
         let mut value_at = ends.name + 2;
-        if name_len == 0 || !plain_start(bytes, ends.name) {
+        if !plain_start(bytes, ends.name) {
             value_at = match bytes.get(ends.name) {
-                Some(b':') if name_len != 0 => value_start(bytes, ends.name + 1),
-                Some(b'\r') if name_len == 0 => {
-                    found.count = count;
-                    return line_end(bytes, at, Malformed::BareCr);
-                }
+                Some(b':') => value_start(bytes, ends.name + 1),
                 byte => return Err(no_name(byte, name_len, count == 0)),
             };
         }
@@ -132,6 +132,25 @@ pub(super) fn header_lines<L: Lanes>(
         keep(count, Field { name_at, value_at, value_len, name_len, known });
         count += 1;
         at = next;
+    }
+}
+
+/// The empty line that ends the lines, where no name is.
+#[inline(always)]
+fn empty_line(bytes: &[u8], at: usize, count: usize) -> Result<usize, Stop> {
+    if starts_with(bytes, at, *b"\r\n") {
+        return Ok(at + 2);
+    }
+    Err(no_empty_line(bytes.get(at..), count == 0))
+}
+
+/// What is wrong where neither a name nor an empty line is.
+#[cold]
+fn no_empty_line(rest: Option<&[u8]>, first: bool) -> Stop {
+    let rest = rest.unwrap_or_default();
+    match rest.first() {
+        Some(b'\r') => no_line_end(Some(rest), Malformed::BareCr),
+        byte => no_name(byte, 0, first),
     }
 }
 
@@ -198,26 +217,22 @@ pub(super) fn trailer_lines(
     limits: &Limits,
     keep: &mut dyn FnMut(Field),
 ) -> Result<(), Malformed> {
-    simd::run(Trailers { bytes, limits, keep })
+    simd::run(bytes, limits, Trailers(keep))
 }
 
 /// See [`trailer_lines`].
-struct Trailers<'a> {
-    bytes: &'a [u8],
-    limits: &'a Limits,
-    keep: &'a mut dyn FnMut(Field),
-}
+struct Trailers<'b>(&'b mut dyn FnMut(Field));
 
-impl Task for Trailers<'_> {
+impl<'a> Task<'a> for Trailers<'_> {
     type Output = Result<(), Malformed>;
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output {
+    fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output {
         let mut found = Summary::default();
-        let words = Words::at(lanes, self.bytes, 0);
-        let mut cursor = Cursor::new(lanes, self.bytes, words);
-        let keep = |_, field| (self.keep)(field);
-        match header_lines(self.bytes, &mut cursor, 0, self.limits, &mut found, keep) {
+        let words = Words::at(lanes, bytes, 0);
+        let mut cursor = Cursor::new(lanes, bytes, words);
+        let keep = |_, field| (self.0)(field);
+        match header_lines(bytes, &mut cursor, 0, limits, &mut found, keep) {
             Ok(_) => Ok(()),
             Err(Stop::More) => Err(Malformed::Truncated),
             Err(Stop::Bad(sin)) => Err(sin),

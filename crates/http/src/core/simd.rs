@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+use super::Limits;
 use super::scan::{CLASS, CONTROLS, TARGETS, TOKENS, target, work};
 
 /// A set of bytes for the lanes.
@@ -47,43 +48,44 @@ pub(super) const BLOCK: usize = 64;
 const HALF: usize = 32;
 
 /// What is done with lanes, whichever they are.
-pub(super) trait Task {
+/// The bytes and the limits are apart from it, so that all of them come in registers.
+pub(super) trait Task<'a> {
     /// What comes of it.
     type Output;
 
     /// Does it. To be inlined with all that looks at bytes in it.
-    fn run<L: Lanes>(self, lanes: L) -> Self::Output;
+    fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output;
 }
 
 /// Does a task with the widest lanes that this processor has. The task is compiled once for each,
 /// as a whole: what it looks at can stay in registers.
 #[inline(always)]
-pub(super) fn run<T: Task>(task: T) -> T::Output {
+pub(super) fn run<'a, T: Task<'a>>(bytes: &'a [u8], limits: &Limits, task: T) -> T::Output {
     #[cfg(target_arch = "x86_64")]
     match x86::level() {
         // SAFETY: `level` found the features that the function is compiled for.
-        x86::AVX2 => unsafe { x86::run_avx2(task) },
+        x86::AVX2 => unsafe { x86::run_avx2(bytes, limits, task) },
         // SAFETY: as above.
-        x86::SSE42 => unsafe { x86::run_sse42(task) },
-        x86::NEITHER => run_scalar(task),
-        _ => run_first(task),
+        x86::SSE42 => unsafe { x86::run_sse42(bytes, limits, task) },
+        x86::NEITHER => run_scalar(bytes, limits, task),
+        _ => run_first(bytes, limits, task),
     }
     #[cfg(not(target_arch = "x86_64"))]
-    run_scalar(task)
+    run_scalar(bytes, limits, task)
 }
 
 /// The same before the processor was asked: apart, so that later calls do not prepare for it.
 #[cfg(target_arch = "x86_64")]
 #[cold]
 #[inline(never)]
-fn run_first<T: Task>(task: T) -> T::Output {
+fn run_first<'a, T: Task<'a>>(bytes: &'a [u8], limits: &Limits, task: T) -> T::Output {
     x86::detect();
-    run(task)
+    run(bytes, limits, task)
 }
 
 #[inline(never)]
-fn run_scalar<T: Task>(task: T) -> T::Output {
-    task.run(Scalar)
+fn run_scalar<'a, T: Task<'a>>(bytes: &'a [u8], limits: &Limits, task: T) -> T::Output {
+    task.run(Scalar, bytes, limits)
 }
 
 /// How many of the bytes from `from` to `end` are in the set, up to the first that is not. `None`
@@ -307,6 +309,7 @@ impl Lanes for Scalar {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::super::Limits;
     use super::{BITS, Lanes, Set, Task};
     use core::arch::x86_64::*;
     use core::sync::atomic::{AtomicU8, Ordering};
@@ -350,16 +353,24 @@ mod x86 {
     ///
     /// The processor has AVX2, BMI1 and BMI2.
     #[target_feature(enable = "avx2,bmi1,bmi2")]
-    pub(super) unsafe fn run_avx2<T: Task>(task: T) -> T::Output {
-        task.run(Avx2(()))
+    pub(super) unsafe fn run_avx2<'a, T: Task<'a>>(
+        bytes: &'a [u8],
+        limits: &Limits,
+        task: T,
+    ) -> T::Output {
+        task.run(Avx2(()), bytes, limits)
     }
 
     /// # Safety
     ///
     /// The processor has SSSE3 and SSE4.2.
     #[target_feature(enable = "sse4.2,ssse3")]
-    pub(super) unsafe fn run_sse42<T: Task>(task: T) -> T::Output {
-        task.run(Sse42(()))
+    pub(super) unsafe fn run_sse42<'a, T: Task<'a>>(
+        bytes: &'a [u8],
+        limits: &Limits,
+        task: T,
+    ) -> T::Output {
+        task.run(Sse42(()), bytes, limits)
     }
 
     /// The processor has AVX2.
@@ -448,29 +459,31 @@ mod tests {
     /// The words, the next end of a value, and how much of the run is of a host's bytes.
     type Seen = (Words, (usize, Words), Option<usize>);
 
-    impl Task for Look<'_> {
+    impl<'a> Task<'a> for Look<'_> {
         type Output = Seen;
 
         #[inline(always)]
-        fn run<L: Lanes>(self, lanes: L) -> Seen {
-            let words = Words::at(lanes, self.bytes, self.base);
-            let next = next_end(lanes, self.bytes, self.base);
-            (words, next, run_of(lanes, self.bytes, self.run.0, self.run.1, &HOSTS))
+        fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], _: &Limits) -> Seen {
+            let words = Words::at(lanes, bytes, self.base);
+            let next = next_end(lanes, bytes, self.base);
+            (words, next, run_of(lanes, bytes, self.run.0, self.run.1, &HOSTS))
         }
     }
 
     /// What each lane type of this machine sees.
     fn all_lanes(look: Look<'_>) -> Vec<(&'static str, Seen)> {
-        let mut all = vec![("chosen", run(look)), ("scalar", run_scalar(look))];
+        let (bytes, limits) = (look.bytes, &Limits::default());
+        let mut all =
+            vec![("chosen", run(bytes, limits, look)), ("scalar", run_scalar(bytes, limits, look))];
         #[cfg(target_arch = "x86_64")]
         {
             if x86::has_avx2() {
                 // SAFETY: the features were just found.
-                all.push(("avx2", unsafe { x86::run_avx2(look) }));
+                all.push(("avx2", unsafe { x86::run_avx2(bytes, limits, look) }));
             }
             if x86::has_sse42() {
                 // SAFETY: the features were just found.
-                all.push(("sse4.2", unsafe { x86::run_sse42(look) }));
+                all.push(("sse4.2", unsafe { x86::run_sse42(bytes, limits, look) }));
             }
         }
         all
