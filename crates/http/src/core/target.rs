@@ -100,7 +100,7 @@ pub(crate) fn is_host_behind(bytes: &[u8], name: usize) -> bool {
     }
 }
 
-/// Length of the `reg-name` at the front, which begins with so many bytes that stand for themselves.
+/// Length of the `reg-name` at the front; so many bytes of it stand for themselves.
 fn reg_name(bytes: &[u8], mut at: usize) -> usize {
     while let [b'%', a, b, rest @ ..] = &bytes[at..] {
         if !scan::is_hex(*a) || !scan::is_hex(*b) {
