@@ -9,8 +9,11 @@
 //!   last one were complete, and not one byte came behind.
 //! * A request is sent a second time only when a kept connection turned out dead before a byte of
 //!   the answer came, and the method is idempotent and has no body (RFC 9112 §9.3.1); and once.
-//! * Every wait for the network has a deadline. Who waits for a connection to fall free waits as
-//!   long as its owner does.
+//! * Every wait for the network has a deadline, but in a tunnel, whose silence means what its owner
+//!   says. Who waits for a connection to fall free waits as long as its owner does.
+//! * After 101 to who offered an upgrade, and after a 2xx to `CONNECT`, the exchange is a tunnel
+//!   (RFC 9110 §7.8, §9.3.6): what is written goes out as it is, what is pulled is what came,
+//!   and each side ends by itself.
 
 mod wire;
 
@@ -40,6 +43,9 @@ pub struct Config {
     pub per_address: usize,
     /// Without a byte in either direction while an exchange is under way: 60 s.
     pub timeout: Duration,
+    /// How long a body waits for `100 Continue` if its head has `Expect: 100-continue`: 1 s, as
+    /// curl does. It is sent then all the same (RFC 9110 §10.1.1).
+    pub expect: Duration,
     /// How long a free connection is kept: 4 s, below the 5 s after which Node's server, the
     /// hastiest of the common ones, closes it.
     pub keep: Duration,
@@ -51,6 +57,7 @@ impl Default for Config {
             limits: Limits::default(),
             per_address: 256,
             timeout: Duration::from_secs(60),
+            expect: Duration::from_secs(1),
             keep: Duration::from_secs(4),
         }
     }
@@ -113,10 +120,18 @@ pub struct Exchange {
     last_chunk: Vec<u8>,
     /// The trailer section of the response.
     trailers: Vec<u8>,
+    /// Heads of interim responses that nobody has looked at yet.
+    interim: Vec<u8>,
     framing: Option<Framing>,
     failure: Option<Failure>,
     head_only: bool,
+    connects: bool,
+    /// An upgrade was offered.
+    offers: bool,
+    /// The connection is the owner's.
     tunnel: bool,
+    /// The body waits for `100 Continue`.
+    expects: bool,
     idempotent: bool,
     retried: bool,
     over: bool,
@@ -129,6 +144,28 @@ impl Exchange {
         let limits = Limits { head_bytes: u32::MAX, headers: u32::MAX, ..Limits::default() };
         let parsed = parse_response(&self.head, &mut Progress::new(), &mut self.fields, &limits);
         parsed.ok().flatten().map(|(response, _)| response)
+    }
+
+    /// Hands over the interim responses (100, 102, 103; RFC 9110 §15.2) that came since the last
+    /// call, in their order. All of them together may be as long as one head.
+    pub fn interim(&mut self, mut take: impl FnMut(Response<'_>)) {
+        let limits = Limits { headers: u32::MAX, ..Limits::default() };
+        let (fields, mut rest) = (&mut self.fields, &self.interim[..]);
+        while let Ok(Some((response, n))) =
+            parse_response(rest, &mut Progress::new(), fields, &limits)
+        {
+            take(response);
+            rest = &rest[n..];
+        }
+        self.interim.clear();
+    }
+
+    /// Whether the connection is the owner's now: a 2xx to `CONNECT`, or 101 to an upgrade that
+    /// was offered with [`Connection::Upgrade`](encode::Connection::Upgrade). What is written from
+    /// here on goes out as it is, and [`Client::finish`] ends that side alone.
+    #[must_use]
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel
     }
 
     /// How the response's body ends, once its head is there.
@@ -147,7 +184,8 @@ impl Exchange {
         }
     }
 
-    /// The response is complete, and all of its body was pulled.
+    /// The response is complete, and all of its body was pulled. Of a tunnel: the server has ended
+    /// its side.
     #[must_use]
     pub fn done(&self) -> bool {
         self.over && self.down.is_empty()
@@ -168,7 +206,7 @@ impl Exchange {
     }
 
     fn method(&self) -> Method<'static> {
-        match (self.head_only, self.tunnel) {
+        match (self.head_only, self.connects) {
             (true, _) => Method::Head,
             (_, true) => Method::Connect,
             _ => Method::Get,
@@ -257,6 +295,11 @@ impl Client {
         V: AsRef<[u8]>,
     {
         let mut bytes = env.pool.take();
+        let mut expects = false;
+        let headers = headers.into_iter().inspect(|(name, value)| {
+            expects |= name.as_ref().eq_ignore_ascii_case(b"expect")
+                && value.as_ref().eq_ignore_ascii_case(b"100-continue");
+        });
         if let Err(why) = encode::request_head(&mut bytes, head, headers) {
             env.pool.give(bytes);
             return Err(why);
@@ -276,10 +319,14 @@ impl Client {
             down,
             last_chunk: Vec::new(),
             trailers: Vec::new(),
+            interim: Vec::new(),
             framing: None,
             failure: None,
             head_only: method == Method::Head,
-            tunnel: method == Method::Connect,
+            connects: method == Method::Connect,
+            offers: head.connection == encode::Connection::Upgrade,
+            tunnel: false,
+            expects,
             idempotent: method.is_idempotent() && matches!(head.body, Body::None | Body::Length(0)),
             retried: false,
             over: false,
@@ -357,7 +404,7 @@ impl Client {
         if let Some(origin) = pool.origins.get_mut(&x.to) {
             origin.waiting.retain(|w| *w != t);
         }
-        if let (Some(wire), false) = (x.wire, x.over) {
+        if let Some(wire) = x.wire {
             // It finds its exchange gone, and gives up.
             env.calls.wake(wire);
         }

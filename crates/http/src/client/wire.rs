@@ -4,14 +4,18 @@
 
 use super::{Exchange, Failure, INTERIM_MAX, Pool, Ticket};
 use crate::core::{Body, Decoder, Fields, Progress, Step, encode, parse_response};
-use loopwork_tcp::reactor::{Address, Env, Handle, Id, Key};
-use loopwork_tcp::{Close, Flow, Host, Io, Protocol};
+use loopwork_tcp::reactor::{Address, Env, Handle, Id, Instant, Key};
+use loopwork_tcp::{Close, Flow, Host, Io, Out, Protocol};
 
 /// Where a request's body stands on the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Upload {
     Length(u64),
     Chunked,
+    /// A tunnel's: as it is, until its owner ends it.
+    Raw,
+    /// The response came instead of `100 Continue`: nobody wants the body.
+    Withheld,
     Done,
 }
 
@@ -30,6 +34,8 @@ enum Stage {
     Head,
     /// Its body comes in.
     Body,
+    /// It is a tunnel now; with whether the server has ended its side.
+    Tunnel { ended: bool },
 }
 
 /// A connection to a server.
@@ -39,6 +45,8 @@ pub struct WireConn {
     decoder: Decoder,
     progress: Progress,
     upload: Upload,
+    /// Until when the body waits for `100 Continue`.
+    expects: Option<Instant>,
     stage: Stage,
     interim: u8,
     /// It stands; before, it is being dialed.
@@ -57,6 +65,7 @@ impl WireConn {
             decoder: Decoder::default(),
             progress: Progress::new(),
             upload: Upload::Done,
+            expects: None,
             stage: Stage::Free,
             interim: 0,
             stands: false,
@@ -64,18 +73,26 @@ impl WireConn {
             heard: false,
         }
     }
+
+    /// When its silence is too long, if `silent` is when silence is.
+    fn deadline(&self, silent: Instant) -> Option<Instant> {
+        match self.stage {
+            Stage::Tunnel { .. } => None,
+            _ => Some(self.expects.map_or(silent, |at| at.min(silent))),
+        }
+    }
 }
 
 impl Wire {
     /// Takes a waiting exchange if it is free; sends what there is to send; reads if it may.
     fn pump(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
-        if io.ending() {
+        if io.ending() && !matches!(c.stage, Stage::Tunnel { .. }) {
             // A wake from before; nothing more goes out here.
             return;
         }
         let pool = io.env.shared.get(self.pool);
         if c.stage == Stage::Free {
-            let Some(x) = Wire::take(pool, c) else {
+            let Some(x) = Wire::take(pool, c, io.env.now) else {
                 let origin = pool.origins.entry(c.to.clone()).or_default();
                 if !origin.free.contains(&io.id) {
                     origin.free.push(io.id);
@@ -87,42 +104,65 @@ impl Wire {
             let _ = io.out.write(&x.head);
         }
         let timeout = pool.config.timeout;
-        let Some(x) = c.at.and_then(|t| pool.get(t)) else { return io.abort(Close::Aborted) };
-        io.wish.set_deadline(Some(io.env.now.after(timeout)));
-        let (out, upload) = (&mut io.out, &mut c.upload);
-        let mut overlong = false;
+        let Some(x) = c.at.and_then(|t| pool.get(t)) else {
+            let ended = c.stage == Stage::Tunnel { ended: true };
+            return io.abort(if ended { Close::Finished } else { Close::Aborted });
+        };
+        io.wish.set_deadline(c.deadline(io.env.now.after(timeout)));
+        // A tunnel's bytes wait until it stands, and a body for `100 Continue`.
+        let opens = c.stage == Stage::Head && (x.connects || x.offers) && c.upload == Upload::Done;
+        let mut ends = false;
+        if !opens && c.expects.is_none() {
+            let (go_on, fits) = Wire::send(x, &mut c.upload, &mut io.out);
+            if go_on {
+                io.env.calls.wake(x.owner);
+            }
+            if !fits {
+                return io.abort(Close::Aborted);
+            }
+            ends = c.upload == Upload::Raw && x.up.ended() && x.up.is_empty();
+        }
+        let reads = !x.down.full();
+        if ends {
+            c.upload = Upload::Done;
+            io.end();
+        }
+        if reads {
+            io.resume();
+        }
+    }
+
+    /// Sends what there is of an upload: whether its owner may go on, and whether it is as long as
+    /// its head announced. If not, only a cut tells the server.
+    fn send(x: &mut Exchange, upload: &mut Upload, out: &mut Out<'_>) -> (bool, bool) {
+        let mut fits = true;
         let go_on = x.up.pull(out.flow(), |bytes| match upload {
             Upload::Chunked => encode::chunk(out.buffer(), bytes),
             Upload::Length(left) if bytes.len() as u64 <= *left => {
                 *left -= bytes.len() as u64;
                 out.buffer().extend_from_slice(bytes);
             }
-            Upload::Length(_) | Upload::Done => overlong = true,
+            Upload::Raw => out.buffer().extend_from_slice(bytes),
+            Upload::Withheld => {}
+            Upload::Length(_) | Upload::Done => fits = false,
         });
-        if go_on {
-            io.env.calls.wake(x.owner);
-        }
-        if x.up.ended() && x.up.is_empty() && *upload == Upload::Chunked {
-            let plain = x.last_chunk.is_empty();
-            out.buffer().extend_from_slice(if plain { b"0\r\n\r\n" } else { &x.last_chunk });
-            *upload = Upload::Done;
-        }
+        let ended = x.up.ended() && x.up.is_empty();
         match *upload {
+            Upload::Chunked if ended => {
+                let plain = x.last_chunk.is_empty();
+                out.buffer().extend_from_slice(if plain { b"0\r\n\r\n" } else { &x.last_chunk });
+                *upload = Upload::Done;
+            }
             Upload::Length(0) => *upload = Upload::Done,
-            // Less or more body than its head announced: only a cut tells the server.
-            Upload::Length(_) if x.up.ended() && x.up.is_empty() => overlong = true,
+            Upload::Length(_) if ended => fits = false,
             _ => {}
         }
-        if overlong {
-            return io.abort(Close::Aborted);
-        }
-        if !x.down.full() {
-            io.resume();
-        }
+        (go_on, fits)
     }
 
     /// The next exchange that waits for this address, if its owner has not let go of it.
-    fn take<'p>(pool: &'p mut Pool, c: &mut WireConn) -> Option<&'p mut Exchange> {
+    fn take<'p>(pool: &'p mut Pool, c: &mut WireConn, now: Instant) -> Option<&'p mut Exchange> {
+        let expect = pool.config.expect;
         let ticket = loop {
             let ticket = pool.next(&c.to)?;
             if pool.get(ticket).is_some() {
@@ -136,6 +176,7 @@ impl Wire {
             Body::Chunked => Upload::Chunked,
             _ => Upload::Done,
         };
+        c.expects = (x.expects && c.upload != Upload::Done).then(|| now.after(expect));
         Some(x)
     }
 
@@ -155,21 +196,40 @@ impl Wire {
         let Some((response, n)) = parsed.map_err(Failure::Malformed)? else { return Ok(false) };
         *used += n;
         let framing = response.framing(x.method()).map_err(Failure::Malformed)?;
-        match response.status {
+        let switches = match response.status {
+            101 if x.offers && framing.upgrade => true,
             101 => return Err(Failure::Unexpected(101)),
-            100..=199 => {
+            status @ 100..=199 => {
                 c.interim += 1;
-                let many = c.interim > INTERIM_MAX;
-                return if many { Err(Failure::Unexpected(response.status)) } else { Ok(true) };
+                let long = x.interim.len() + n > limits.head_bytes as usize;
+                if c.interim > INTERIM_MAX || long {
+                    return Err(Failure::Unexpected(status));
+                }
+                if status == 100 && c.expects.take().is_some() {
+                    io.env.calls.wake(io.id);
+                }
+                x.interim.extend_from_slice(&bytes[..n]);
+                io.env.calls.wake(x.owner);
+                return Ok(true);
             }
-            200..=299 if x.tunnel => return Err(Failure::Unexpected(response.status)),
-            _ => {}
+            status => x.connects && status < 300,
+        };
+        if c.expects.take().is_some() {
+            c.upload = Upload::Withheld;
         }
         c.decoder = Decoder::new(framing.body, &limits).map_err(Failure::Malformed)?;
         x.head.clear();
         x.head.extend_from_slice(&bytes[..n]);
         x.framing = Some(framing);
         c.stage = Stage::Body;
+        if switches {
+            (c.stage, c.upload, x.tunnel) = (Stage::Tunnel { ended: false }, Upload::Raw, true);
+            io.wish.set_deadline(None);
+            io.env.calls.wake(io.id);
+        } else if x.connects || x.offers {
+            // What was written for a tunnel that does not stand is nobody's.
+            let _ = x.up.pull(Flow::Open, |_| {});
+        }
         io.env.calls.wake(x.owner);
         Ok(true)
     }
@@ -211,6 +271,17 @@ impl Wire {
         }
     }
 
+    /// Bytes of a tunnel.
+    fn tunnel(&mut self, c: &WireConn, io: &mut Io<'_>, bytes: &[u8]) -> Result<bool, Failure> {
+        let pool = io.env.shared.get(self.pool);
+        let Some(x) = c.at.and_then(|t| pool.get(t)) else { return Err(Failure::Closed) };
+        io.env.calls.wake(x.owner);
+        if x.down.push(bytes) == Flow::Full {
+            io.pause();
+        }
+        Ok(false)
+    }
+
     /// The response is complete. `clean`: nothing lies behind it.
     fn complete(&mut self, c: &mut WireConn, io: &mut Io<'_>, clean: bool) {
         let pool = io.env.shared.get(self.pool);
@@ -223,7 +294,7 @@ impl Wire {
         io.resume();
         if keep && !io.wish.ending() {
             self.pump(c, io);
-        } else if c.upload == Upload::Done && clean {
+        } else if matches!(c.upload, Upload::Done | Upload::Withheld) && clean {
             io.end();
         } else {
             io.abort(Close::Aborted);
@@ -234,9 +305,11 @@ impl Wire {
     fn fail(&mut self, c: &mut WireConn, env: &mut Env, why: Failure) {
         let pool = env.shared.get(self.pool);
         let Some(x) = c.at.take().and_then(|t| pool.get(t)) else { return };
-        if !x.over && x.failure.is_none() {
+        x.wire = None;
+        // Of a tunnel that its server has ended, what is still to be sent matters.
+        let over = x.over && c.upload != Upload::Raw;
+        if !over && x.failure.is_none() {
             x.failure = Some(why);
-            x.wire = None;
             env.calls.wake(x.owner);
         }
     }
@@ -279,7 +352,7 @@ impl Protocol for Wire {
     fn on_data(&mut self, c: &mut WireConn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
         let mut used = 0;
         let timeout = io.env.shared.get(self.pool).config.timeout;
-        io.set_deadline(Some(io.env.now.after(timeout)));
+        io.set_deadline(c.deadline(io.env.now.after(timeout)));
         while used < bytes.len() || c.stage == Stage::Body {
             let rest = &bytes[used..];
             let step = match c.stage {
@@ -290,6 +363,10 @@ impl Protocol for Wire {
                 }
                 Stage::Head => self.head(c, io, rest, &mut used),
                 Stage::Body => self.body(c, io, rest, &mut used),
+                Stage::Tunnel { .. } => {
+                    used = bytes.len();
+                    self.tunnel(c, io, rest)
+                }
             };
             match step {
                 Ok(true) => {}
@@ -311,6 +388,13 @@ impl Protocol for Wire {
                 io.end();
                 self.complete(c, io, true);
             }
+            Stage::Tunnel { .. } => {
+                c.stage = Stage::Tunnel { ended: true };
+                let pool = io.env.shared.get(self.pool);
+                let Some(x) = c.at.and_then(|t| pool.get(t)) else { return };
+                x.over = true;
+                io.env.calls.wake(x.owner);
+            }
             // No answer will come, or no more of it: what is still to be sent is not wanted.
             Stage::Head | Stage::Body => io.abort(Close::Aborted),
         }
@@ -320,6 +404,9 @@ impl Protocol for Wire {
         if c.stage == Stage::Free {
             // Kept for long enough: a close, and no reset.
             return io.abort(Close::Finished);
+        }
+        if c.expects.take().is_some() {
+            return self.pump(c, io);
         }
         self.fail(c, io.env, Failure::TimedOut);
         io.abort(Close::TimedOut);

@@ -17,6 +17,8 @@ pub(crate) struct Job {
     /// The body that is sent; `None` sends none.
     pub(crate) upload: Option<Vec<u8>>,
     pub(crate) chunked: bool,
+    /// Offers to change the protocol; the upload is for the next one.
+    pub(crate) upgrade: bool,
     /// Pulls nothing while this is set.
     pub(crate) deaf: bool,
     /// Lets go when so many bytes of the answer have come.
@@ -24,6 +26,9 @@ pub(crate) struct Job {
     pub(crate) sent: usize,
     pub(crate) finished: bool,
     pub(crate) ticket: Option<Ticket>,
+    /// Statuses of interim responses.
+    pub(crate) interim: Vec<u16>,
+    pub(crate) tunnel: bool,
     pub(crate) status: u16,
     pub(crate) head: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -66,10 +71,12 @@ impl Asker {
     fn begin(&mut self, env: &mut Env, to: &Address, mut job: Job) {
         let body = match &job.upload {
             None => Body::None,
+            Some(_) if job.upgrade || job.method == "CONNECT" => Body::None,
             Some(_) if job.chunked => Body::Chunked,
             Some(bytes) => Body::Length(bytes.len() as u64),
         };
-        let (method, target, connection) = (job.method, &job.target[..], Connection::Implicit);
+        let (method, target) = (job.method, &job.target[..]);
+        let connection = if job.upgrade { Connection::Upgrade } else { Connection::Implicit };
         let head = RequestHead { method, target, host: "a", body, connection };
         let id = Id { birth: 1, slot: self.jobs.len() as u32, driver: self.driver };
         let headers = job.headers.iter().map(|(n, v)| (n, v));
@@ -93,12 +100,14 @@ impl Asker {
             }
         }
         let x = self.client.exchange(&mut env.shared, t).expect("not released yet");
+        x.interim(|response| job.interim.push(response.status));
         if job.status == 0
             && let Some(response) = x.response()
         {
             job.status = response.status;
             let text = |v: &[u8]| String::from_utf8_lossy(v).into_owned();
             job.head = response.headers.iter().map(|(n, v)| (n.to_owned(), text(v))).collect();
+            job.tunnel = x.is_tunnel();
         }
         if !job.deaf {
             x.pull(&mut env.calls, Flow::Open, |bytes| job.body.extend_from_slice(bytes));
