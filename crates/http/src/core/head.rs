@@ -552,10 +552,40 @@ mod tests {
         let target = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(n));
         for (make, n) in [(&many as &dyn Fn(usize) -> String, 500), (&long, 3000), (&target, 3000)]
         {
-            for piece in [1, 2, 7] {
+            for piece in [1, 2, 7, 1460] {
                 let small = work_of_head(make(n).as_bytes(), piece);
                 let large = work_of_head(make(2 * n).as_bytes(), piece);
                 assert!(small >= n as u64, "the counter counts");
+                assert!(large * 10 <= small * 21, "{small} then {large} by {piece}");
+            }
+        }
+    }
+
+    /// Bytes looked at while requests that are one behind the other come in pieces of this size.
+    fn work_of_pipeline(bytes: &[u8], piece: usize) -> u64 {
+        let (mut seen, mut fields, mut at) = (Progress::new(), Fields::new(), 0);
+        scan::work::take();
+        for end in (piece..bytes.len()).step_by(piece).chain([bytes.len()]) {
+            while at < end {
+                let parsed = parse_request(&bytes[at..end], &mut seen, &mut fields, &WIDE);
+                let Some((_, used)) = parsed.unwrap() else { break };
+                at += used;
+            }
+        }
+        assert_eq!(at, bytes.len());
+        scan::work::take()
+    }
+
+    #[test]
+    fn work_is_linear_in_the_requests_of_a_pipeline() {
+        let many = |n: usize| "GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(n);
+        let head = format!("GET /?{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(300));
+        let long = |n: usize| head.repeat(n);
+        for make in [&many as &dyn Fn(usize) -> String, &long] {
+            for piece in [1, 2, 7, 1460, usize::MAX >> 1] {
+                let small = work_of_pipeline(make(500).as_bytes(), piece);
+                let large = work_of_pipeline(make(1000).as_bytes(), piece);
+                assert!(small >= 500, "the counter counts");
                 assert!(large * 10 <= small * 21, "{small} then {large} by {piece}");
             }
         }
@@ -592,7 +622,7 @@ mod tests {
         let makes: [&dyn Fn(usize) -> String; 6] =
             [&chunks, &digits, &many, &long, &trailers, &value];
         for make in makes {
-            for piece in [1, 2, 7, usize::MAX >> 1] {
+            for piece in [1, 2, 7, 1460, usize::MAX >> 1] {
                 let small = work_of_chunks(make(1000).as_bytes(), piece);
                 let large = work_of_chunks(make(2000).as_bytes(), piece);
                 assert!(small >= 1000, "the counter counts");
