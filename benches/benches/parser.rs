@@ -5,6 +5,9 @@
 //! * A bench checks what it measured: a wrong result is a panic, not a good time.
 //! * Each parser gets the table that it is given in use: ours is the caller's and kept, that of
 //!   httparse lies on the stack, made anew for each head or left uninitialised.
+//! * Ours does more with a head, in the same time: it holds the target to its form and characters,
+//!   wants one `Host` and holds it to its grammar, finds what frames the body, refuses a bare LF
+//!   and what is longer than its limits, and goes on where it stopped when a head comes in pieces.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use loopwork_benches::{BROWSER, TECHEMPOWER};

@@ -11,8 +11,10 @@ use loopwork_http::core::{
 use std::error::Error;
 use std::process::Command;
 
-/// What may grow, each with how a message of `n` parts is made, and the `n` of the smaller one.
-const KINDS: [(&str, fn(usize) -> String, usize); 9] = [
+/// Something that may grow: how messages of `n` parts are made, and the `n` of the smaller one.
+type Kind = (&'static str, fn(usize) -> String, usize);
+
+const KINDS: [Kind; 9] = [
     (
         "header lines",
         |n| format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(n)),
