@@ -1,8 +1,10 @@
 //! A million timers: the wheel beside a sorted map and tokio-util's `DelayQueue`.
 //!
 //! Rules:
-//! * Deadlines have no order. `arm` goes from none to a million; `cancel` takes them all, and
-//!   `rearm` moves one of them, in an order that is another still: what a cache forgets, counts.
+//! * Deadlines have no order. `arm` goes from none to a million; `rearm` moves each of them once, and
+//!   `cancel` takes them, each in an order of its own: what a cache forgets, counts. The memory for all of
+//!   them is there before. `stirred` is the mean of the three where a round in which they came and
+//!   went in such orders has left the free places anywhere.
 //! * `lazy` is what a message costs a connection beside all else: its deadline moves ahead, and the
 //!   timer behind it only when that fires, sixty messages later here. Connections take turns, so
 //!   that what is measured is the timer; `lazy-scattered` adds a cache miss for the connection.
@@ -80,47 +82,60 @@ impl Queue for DelayQueue<u64> {
     }
 }
 
-/// Arms a million, and cancels them; how long each took.
-fn round<Q: Queue>(queue: &mut Q) -> (Duration, Duration) {
+/// Arms a million, moves each of them, and cancels them: how long each took.
+fn round<Q: Queue>(queue: &mut Q) -> [Duration; 3] {
+    let mut keys: Vec<Option<Q::Key>> = (0..MANY).map(|_| None).collect();
     let begun = Clock::now();
-    let keys: Vec<Q::Key> = (0..MANY).map(|i| queue.arm(i)).collect();
+    for (i, key) in (0..).zip(&mut keys) {
+        *key = Some(queue.arm(i));
+    }
     let armed = begun.elapsed();
-    // By an odd number, so that each is met once.
-    let mut keys: Vec<_> = keys.into_iter().map(Some).collect();
-    let order = |i: u64| (i.wrapping_mul(611_953) % MANY) as usize;
-    let keys: Vec<_> = (0..MANY).map(|i| keys[order(i)].take().expect("met once")).collect();
+    let keys = shuffled(keys.into_iter().flatten().collect(), 7_654_321);
+    let begun = Clock::now();
+    let keys: Vec<Q::Key> = (MANY..).zip(keys).map(|(i, key)| queue.rearm(key, i)).collect();
+    let moved = begun.elapsed();
+    let keys = shuffled(keys, 611_953);
     let begun = Clock::now();
     for key in keys {
         queue.cancel(key);
     }
-    (armed, begun.elapsed())
+    [armed, moved, begun.elapsed()]
+}
+
+/// All of these in another order. `step` has no divisor with their number in common, so that each
+/// is met once.
+fn shuffled<T>(all: Vec<T>, step: usize) -> Vec<T> {
+    let mut all: Vec<_> = all.into_iter().map(Some).collect();
+    let len = all.len();
+    (0..len).map(|i| all[i * step % len].take().expect("met once")).collect()
 }
 
 fn three<Q: Queue>(c: &mut Criterion, name: &str, new: impl Fn() -> Q) {
     let mut group = c.benchmark_group(format!("timers/{name}"));
-    for (what, cancel) in [("arm", false), ("cancel", true)] {
+    let mut bench = |what: &str, queue: &dyn Fn() -> Q, part: fn([Duration; 3]) -> Duration| {
         group.bench_function(what, |b| {
             b.iter_custom(|times| {
                 let rounds = times.div_ceil(MANY).max(1);
-                let mut all = Duration::ZERO;
-                for _ in 0..rounds {
-                    let (arming, cancelling) = round(&mut new());
-                    all += if cancel { cancelling } else { arming };
-                }
+                let all: Duration = (0..rounds).map(|_| part(round(&mut queue()))).sum();
                 all.mul_f64(times as f64 / (rounds * MANY) as f64)
             });
         });
-    }
-    let (mut queue, mut n) = (new(), MANY);
-    let mut keys: Vec<_> = (0..MANY).map(|i| Some(queue.arm(i))).collect();
-    group.bench_function("rearm", |b| {
-        b.iter(|| {
-            n += 1;
-            let slot = (scatter(!n) % MANY) as usize;
-            let key = keys[slot].take().expect("armed");
-            keys[slot] = Some(queue.rearm(key, n));
-        });
-    });
+    };
+    let made = || {
+        let mut queue = new();
+        let keys: Vec<Q::Key> = (0..MANY).map(|i| queue.arm(i)).collect();
+        keys.into_iter().rev().for_each(|key| queue.cancel(key));
+        queue
+    };
+    bench("arm", &made, |[arm, _, _]| arm);
+    bench("rearm", &made, |[_, rearm, _]| rearm);
+    bench("cancel", &made, |[_, _, cancel]| cancel);
+    let stirred = || {
+        let mut queue = new();
+        round(&mut queue);
+        queue
+    };
+    bench("stirred", &stirred, |three| three.into_iter().sum::<Duration>() / 3);
     group.finish();
 }
 
