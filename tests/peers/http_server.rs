@@ -1,116 +1,202 @@
 //! What curl's and Node's clients are shown, besides what `loopwork echo http` does: trailers in
-//! both directions, refusals before a body, interim answers, upgrades and tunnels.
+//! both directions, refusals before a body, interim answers, upgrades, tunnels, and bodies of any
+//! length whose every byte is known.
 //!
 //! `http-peer [ADDRESS]` says where it listens, and runs until it is ended. CONNECT to `echo:7`
 //! opens a tunnel that says back what it hears; one to anywhere else ends at this server again.
+//! A body is compared with what it should be on its way: it is never kept.
 
 use loopwork_http::core::{Body, Headers, Method, Request};
 use loopwork_http::{Answer, App, Http, Offer, Reply, Upgrade};
 use loopwork_reactor::{Address, Env, Id, Loop, Os};
 use loopwork_tcp::{Close, Flow, Io, Protocol, listen};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 const PLAIN: [(&str, &str); 1] = [("Content-Type", "text/plain")];
-/// A body is refused from here on, before a byte of it is read.
+/// A body at `/short` is refused from here on, before a byte of it is read.
 const TOO_LONG: u64 = 1 << 20;
+/// For a body of gigabytes on a machine that has other work.
+const BODY_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// What bodies are made of, again and again: what `yes abcdefghijklmno` prints.
+const LINE: &[u8; 16] = b"abcdefghijklmno\n";
+/// As much as is compared or written at a time.
+const BLOCK: usize = 64 * 1024;
+/// A block that begins anywhere in a line is in here.
+static LINES: [u8; BLOCK + LINE.len()] = lines();
+static ZEROS: [u8; BLOCK + LINE.len()] = [0; BLOCK + LINE.len()];
+
+const fn lines() -> [u8; BLOCK + LINE.len()] {
+    let mut all = [0; BLOCK + LINE.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = LINE[i % LINE.len()];
+        i += 1;
+    }
+    all
+}
 
 struct Site {
     /// It has an inside, to which CONNECT opens a tunnel.
     tunnels: bool,
 }
 
-/// What comes of a request's body.
-enum Upload {
-    /// Sent back in chunks, with its trailers behind.
+/// What comes of a request and its body.
+enum Work {
+    /// The body is sent back in chunks, with its trailers behind.
     Echo,
-    /// Counted.
+    /// It is counted.
     Count(u64),
+    /// It is counted, and compared with what it should be: `true` as long as it is.
+    Compare(u64, &'static [u8], bool),
+    /// So many bytes are still to be sent.
+    Send(u64),
+}
+
+/// Whether `bytes`, which begin `at` bytes behind the beginning, are those of `block`.
+fn same(block: &[u8], at: u64, bytes: &[u8]) -> bool {
+    let mut at = (at % LINE.len() as u64) as usize;
+    bytes.chunks(BLOCK).all(|part| {
+        let equal = part == &block[at..at + part.len()];
+        at = (at + part.len()) % LINE.len();
+        equal
+    })
 }
 
 impl Site {
-    fn upload(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<Upload> {
+    fn upload(&self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<Work> {
         let expects = request.headers.contains("expect");
-        match (request.target, reply.remaining()) {
-            (_, Some(n)) if n > TOO_LONG && expects => reply.send(413, &PLAIN, b"too long\n"),
+        let work = match (request.target, reply.remaining()) {
+            ("/short", Some(n)) if n > TOO_LONG && expects => {
+                return reply.send(413, &PLAIN, b"too long\n");
+            }
             ("/echo", _) => {
                 let names = [("Content-Type", "text/plain"), ("Trailer", "X-Sum")];
                 match reply.head(200, names, Body::Chunked) {
-                    Ok(()) => reply.later(Upload::Echo),
-                    Err(_) => reply.send(500, &PLAIN, b""),
+                    Ok(()) => Work::Echo,
+                    Err(_) => return reply.send(500, &PLAIN, b""),
                 }
             }
-            _ => {
-                // It is wanted: a client that waits for 100 is told so.
-                reply.resume();
-                reply.later(Upload::Count(0))
+            ("/lines", _) => Work::Compare(0, &LINES, true),
+            ("/zeros", _) => Work::Compare(0, &ZEROS, true),
+            _ => Work::Count(0),
+        };
+        // It is wanted: a client that waits for 100 is told so.
+        reply.resume();
+        reply.later(work)
+    }
+
+    /// `N` bytes, with a length or in chunks.
+    fn download(&self, n: &str, mut reply: Reply<'_>, chunked: bool) -> Answer<Work> {
+        let Ok(n) = n.parse() else { return reply.send(404, &PLAIN, b"how many?\n") };
+        let body = if chunked { Body::Chunked } else { Body::Length(n) };
+        if reply.head(200, PLAIN, body).is_err() {
+            return reply.send(500, &PLAIN, b"");
+        }
+        let mut work = Work::Send(n);
+        work.send(&mut reply);
+        reply.later(work)
+    }
+
+    /// Interim answers, and one behind them.
+    fn hints(&self, mut reply: Reply<'_>) -> Answer<Work> {
+        let link = ("Link", "</style.css>; rel=preload");
+        match reply.interim(102, &[]).and_then(|()| reply.interim(103, &[link])) {
+            Ok(()) => reply.send(200, &PLAIN, b"hints came before\n"),
+            Err(_) => reply.send(500, &PLAIN, b""),
+        }
+    }
+
+    /// Chunks, and a trailer that counts them.
+    fn chunks(&self, mut reply: Reply<'_>) -> Answer<Work> {
+        let head = [("Content-Type", "text/plain"), ("Trailer", "X-Sum")];
+        let mut all = || {
+            reply.head(200, head, Body::Chunked)?;
+            for part in ["one\n", "two\n", "three\n"] {
+                let _ = reply.body.write(part.as_bytes());
+            }
+            reply.body.finish_with([("X-Sum", "3")])
+        };
+        match all() {
+            Ok(()) => reply.later(Work::Count(0)),
+            Err(_) => reply.send(500, &PLAIN, b""),
+        }
+    }
+}
+
+impl Work {
+    /// Sends as much as is taken.
+    fn send(&mut self, reply: &mut Reply<'_>) {
+        let Work::Send(left) = self else { return };
+        while !reply.body.done() && reply.body.flow() == Flow::Open {
+            // Each but the last is a whole block, so that each begins with a line.
+            let n = (*left).min(BLOCK as u64);
+            *left -= n;
+            let _ = reply.body.write(&LINES[..n as usize]);
+            if *left == 0 && !reply.body.done() {
+                reply.body.finish();
             }
         }
     }
 }
 
 impl App for Site {
-    type Exchange = Upload;
+    type Exchange = Work;
 
-    fn on_request(&mut self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<Upload> {
+    fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Work> {
         match (request.method, request.target) {
             (Method::Post | Method::Put, _) => self.upload(request, reply),
             (_, "/none") => reply.send(204, &[], b""),
             (_, "/same") => reply.send(304, &[("ETag", "\"1\"")], b""),
-            (_, "/hints") => {
-                let link = ("Link", "</style.css>; rel=preload");
-                match reply.interim(103, &[link]) {
-                    Ok(()) => reply.send(200, &PLAIN, b"hints came before\n"),
-                    Err(_) => reply.send(500, &PLAIN, b""),
-                }
-            }
-            (_, "/chunks") => {
-                let head = [("Content-Type", "text/plain"), ("Trailer", "X-Sum")];
-                let sum = [("X-Sum", "3")];
-                let mut all = || {
-                    reply.head(200, head, Body::Chunked)?;
-                    for part in ["one\n", "two\n", "three\n"] {
-                        let _ = reply.body.write(part.as_bytes());
-                    }
-                    reply.body.finish_with(sum)
-                };
-                match all() {
-                    Ok(()) => reply.later(Upload::Count(0)),
-                    Err(_) => reply.send(500, &PLAIN, b""),
-                }
-            }
+            (_, "/hints") => self.hints(reply),
+            (_, "/chunks") => self.chunks(reply),
             (Method::Connect, _) => reply.send(403, &PLAIN, b"no tunnel in a tunnel\n"),
-            _ => {
-                let inside: &[u8] = if self.tunnels { b"hello\n" } else { b"hello inside\n" };
-                reply.send(200, &PLAIN, inside)
-            }
+            (_, target) => match (target.strip_prefix("/bytes/"), target.strip_prefix("/parts/")) {
+                (Some(n), _) => self.download(n, reply, false),
+                (_, Some(n)) => self.download(n, reply, true),
+                _ if self.tunnels => reply.send(200, &PLAIN, b"hello\n"),
+                _ => reply.send(200, &PLAIN, b"hello inside\n"),
+            },
         }
     }
 
-    fn on_body(&mut self, x: &mut Upload, reply: &mut Reply<'_>, bytes: &[u8]) -> usize {
+    fn on_body(&mut self, x: &mut Work, reply: &mut Reply<'_>, bytes: &[u8]) -> usize {
         match x {
-            Upload::Count(n) => *n += bytes.len() as u64,
-            Upload::Echo => {
+            Work::Count(n) => *n += bytes.len() as u64,
+            Work::Compare(n, block, equal) => {
+                *equal &= same(block, *n, bytes);
+                *n += bytes.len() as u64;
+            }
+            Work::Echo => {
                 if reply.body.write(bytes) == Flow::Full {
                     reply.pause();
                 }
             }
+            Work::Send(_) => {}
         }
         bytes.len()
     }
 
-    fn on_body_end(&mut self, x: &mut Upload, reply: &mut Reply<'_>, trailers: &Headers<'_>) {
+    fn on_body_end(&mut self, x: &mut Work, reply: &mut Reply<'_>, trailers: &Headers<'_>) {
         match x {
             _ if reply.body.done() => {}
-            Upload::Count(n) => reply.answer(200, &PLAIN, format!("{n} bytes\n").as_bytes()),
-            Upload::Echo => {
+            Work::Count(n) => reply.answer(200, &PLAIN, format!("{n} bytes\n").as_bytes()),
+            Work::Compare(n, _, equal) => {
+                let which = if *equal { "as they should be" } else { "which differ" };
+                reply.answer(200, &PLAIN, format!("{n} bytes, {which}\n").as_bytes());
+            }
+            Work::Echo => {
                 if reply.body.finish_with(trailers.iter()).is_err() {
                     reply.abort();
                 }
             }
+            Work::Send(_) => {}
         }
     }
 
-    fn on_more(&mut self, _: &mut Upload, reply: &mut Reply<'_>) {
+    fn on_more(&mut self, x: &mut Work, reply: &mut Reply<'_>) {
+        x.send(reply);
         reply.resume();
     }
 
@@ -204,7 +290,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let at = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let mut lp = Loop::new(Os::new()?);
     let inside = Http::new(Site { tunnels: false });
-    let site = Http::with_upgrade(Site { tunnels: true }, Beyond(inside));
+    let mut site = Http::with_upgrade(Site { tunnels: true }, Beyond(inside));
+    site.config.body_timeout = BODY_TIMEOUT;
     let (_, at) = listen(&mut lp, at.parse()?, site)?;
     println!("listening on http://{at}");
     Ok(lp.run()?)

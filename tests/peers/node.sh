@@ -18,4 +18,9 @@ else
   check "our get, Node's http" "$("$loopwork" get "http://127.0.0.1:$http/")" "GET / "
   check "our get -d, Node's http" "$("$loopwork" get -d hello "http://127.0.0.1:$http/a")" "POST /a hello"
   kill "${pids[-1]}"; unset 'pids[-1]'
+
+  start_peer
+  while IFS=$'\t' read -r verdict name seen; do "$verdict" "node: $name" "$seen"; done \
+    < <(timeout 90 node "$here/node-http.mjs" "$port" || printf 'bad\thttp\tit did not come to its end\n')
+  stop
 fi
