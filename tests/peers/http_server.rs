@@ -5,6 +5,10 @@
 //! `http-peer [ADDRESS]` says where it listens, and runs until it is ended. CONNECT to `echo:7`
 //! opens a tunnel that says back what it hears; one to anywhere else ends at this server again.
 //! A body is compared with what it should be on its way: it is never kept.
+//!
+//! `http-peer mirror [ADDRESS]` is what suites of raw requests ask for: POST is answered with its
+//! body and `/echo` with its headers, but only when the request has come in whole, so that what is
+//! wrong in its body can still be answered with 400.
 
 use loopwork_http::core::{Body, Headers, Method, Request};
 use loopwork_http::{Answer, App, Http, Offer, Reply, Upgrade};
@@ -205,6 +209,54 @@ impl App for Site {
     }
 }
 
+/// Answers with what it was sent.
+struct Mirror;
+
+/// The longest body that is sent back: no suite sends a longer one that it wants to see again.
+const MIRRORED: u64 = 1 << 20;
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, POST, PUT, OPTIONS");
+
+/// What a request is answered with.
+struct Seen {
+    answer: Vec<u8>,
+    /// Its body is a part of it.
+    body: bool,
+}
+
+impl App for Mirror {
+    type Exchange = Seen;
+
+    fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Seen> {
+        let mut seen = Seen { answer: Vec::new(), body: false };
+        match (request.method, request.target) {
+            (Method::Options, _) => return reply.send(204, &[ALLOW], b""),
+            (Method::Patch | Method::Delete | Method::Other(_), _) => {
+                return reply.send(405, &[ALLOW], b"");
+            }
+            (_, "/echo") => {
+                for (name, value) in request.headers.iter() {
+                    let line = [name.as_bytes(), b": ", value, b"\n"];
+                    seen.answer.extend(line.concat());
+                }
+            }
+            (Method::Post | Method::Put, _) => seen.body = true,
+            _ => seen.answer.extend(b"OK"),
+        }
+        reply.later(seen)
+    }
+
+    fn on_body(&mut self, x: &mut Seen, _: &mut Reply<'_>, bytes: &[u8]) -> usize {
+        if x.body {
+            x.answer.extend_from_slice(bytes);
+        }
+        bytes.len()
+    }
+
+    fn on_body_end(&mut self, x: &mut Seen, reply: &mut Reply<'_>, _: &Headers<'_>) {
+        reply.answer(200, &PLAIN, &x.answer);
+    }
+}
+
 /// What follows on HTTP: the protocol `echo`, or a tunnel.
 struct Beyond(Http<Site>);
 
@@ -287,12 +339,20 @@ impl Protocol for Beyond {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let at = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let mut args = std::env::args().skip(1).peekable();
+    let mirror = args.next_if_eq("mirror").is_some();
+    let at = args.next().unwrap_or_else(|| "127.0.0.1:0".to_owned()).parse()?;
     let mut lp = Loop::new(Os::new()?);
-    let inside = Http::new(Site { tunnels: false });
-    let mut site = Http::with_upgrade(Site { tunnels: true }, Beyond(inside));
-    site.config.body_timeout = BODY_TIMEOUT;
-    let (_, at) = listen(&mut lp, at.parse()?, site)?;
+    let at = if mirror {
+        let mut site = Http::new(Mirror);
+        site.config.limits.body_bytes = MIRRORED;
+        listen(&mut lp, at, site)?.1
+    } else {
+        let inside = Http::new(Site { tunnels: false });
+        let mut site = Http::with_upgrade(Site { tunnels: true }, Beyond(inside));
+        site.config.body_timeout = BODY_TIMEOUT;
+        listen(&mut lp, at, site)?.1
+    };
     println!("listening on http://{at}");
     Ok(lp.run()?)
 }
