@@ -1,5 +1,5 @@
 # Bodies of 5 GiB (HUGE: another number of bytes) by curl and http_server.rs: up, down and both ways, with a length and in chunks.
-# Every byte is compared where it arrives, and the server's memory must not grow. It takes minutes, so it has to be named.
+# Every byte is compared where it arrives, and the server's memory must not grow. It takes a minute.
 huge=${HUGE:-5368709120}
 if ! have curl; then
   skip huge "curl not found: apt-get install curl"
