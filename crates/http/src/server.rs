@@ -482,6 +482,13 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
         }
     }
 
+    fn keeps(&self, conn: &Self::Conn, env: &mut Env) -> usize {
+        match conn {
+            Conn::Upgraded(c) => self.next.keeps(c, env),
+            Conn::Http(_) => self.config.limits.kept(),
+        }
+    }
+
     fn on_drain(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) {
         match conn {
             Conn::Upgraded(c) => self.next.on_drain(c, io),

@@ -231,6 +231,29 @@ fn interim_responses_have_a_limit() {
     assert_eq!(bench.run(Job::get("/")).failure(), Failure::Unexpected(101));
 }
 
+/// What a connection keeps by itself is no limit of a head.
+#[test]
+fn a_response_may_have_the_head_that_its_limit_says() {
+    const MOST: usize = 300_000;
+    let fields = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: ";
+    for (bytes, fits) in [(200_000, true), (MOST, true), (MOST + 1, false)] {
+        let server = hand(move |_, mut peer| {
+            assert!(peer.heard());
+            let head = fields.to_owned() + &"x".repeat(bytes - fields.len() - 4);
+            peer.push((head + "\r\n\r\nhi").as_bytes());
+            peer.rest();
+        });
+        let mut bench = Bench::new(server.at, |c| c.limits.head_bytes = MOST as u32);
+        let job = bench.run(Job::get("/"));
+        match fits {
+            true => assert_eq!(job.text(), (200, "hi"), "{bytes}"),
+            false => {
+                assert_eq!(job.failure(), Failure::Malformed(Malformed::HeadTooLarge), "{bytes}");
+            }
+        }
+    }
+}
+
 #[test]
 fn bytes_behind_an_answer_spoil_the_connection() {
     let cases: [&[u8]; 3] = [

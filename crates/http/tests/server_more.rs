@@ -300,3 +300,63 @@ fn an_answer_that_comes_too_late_meets_nobody() {
     office.settled();
     assert!(!office.desk.answer(third, 200, &[], b"late"));
 }
+
+/// A head of so many bytes, the empty line included.
+fn head_of(bytes: usize) -> Vec<u8> {
+    let mut head = GET.trim_end().to_owned() + "\r\nX: ";
+    head += &"x".repeat(bytes - head.len() - 4);
+    (head + "\r\n\r\n").into_bytes()
+}
+
+/// What a connection keeps by itself, and what it reads at once, are no limits of a head.
+#[test]
+fn a_head_may_have_the_size_that_its_limit_says() {
+    const MOST: usize = 1 << 20;
+    let server = Server::site(|http: &mut Http<Site>| http.config.limits.head_bytes = MOST as u32);
+    for bytes in [64 << 10, 65 << 10, 128 << 10, 129 << 10, 200_000, MOST - 1, MOST] {
+        for piece in [MOST + 100, 65_536, 10_000] {
+            let mut peer = server.peer();
+            // A request before it and one behind it, so that it lies somewhere in what is read.
+            let all = [GET.as_bytes(), &head_of(bytes), GET.as_bytes()].concat();
+            all.chunks(piece).for_each(|piece| peer.send(piece));
+            for n in 0..3 {
+                let got = peer.response(false);
+                assert_eq!(got.text(), (200, "hello"), "{n} of {bytes} by {piece}");
+            }
+        }
+    }
+}
+
+/// Above it the answer is 431, and it is read, although the client is not done with its head.
+#[test]
+fn a_head_above_its_limit_is_431_whatever_the_limit() {
+    for most in [16 << 10, 64 << 10, 65 << 10, 128 << 10, 129 << 10, 1 << 20] {
+        let server =
+            Server::site(move |http: &mut Http<Site>| http.config.limits.head_bytes = most as u32);
+        for (bytes, piece) in [(1, usize::MAX), (1, 9000), (1 << 20, usize::MAX), (1 << 20, 9000)] {
+            let mut peer = server.peer();
+            head_of(most + bytes).chunks(piece).for_each(|piece| peer.send(piece));
+            let got = peer.response(false);
+            assert_eq!(got.status, 431, "{bytes} above {most} by {piece}");
+            assert_eq!(peer.rest(), "", "nothing behind it, and no reset");
+        }
+        let log = server.log.lock().unwrap();
+        assert_eq!((log.malformed.len(), log.begun.len()), (4, 0));
+    }
+}
+
+/// Trailers likewise.
+#[test]
+fn trailers_may_have_the_size_that_their_limit_says() {
+    const MOST: usize = 300_000;
+    let server =
+        Server::site(|http: &mut Http<Site>| http.config.limits.trailer_bytes = MOST as u32);
+    for (bytes, status) in [(MOST, 200), (MOST + 1, 431)] {
+        let head = "POST /sum HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
+        let mut all = head.to_owned() + "X: ";
+        all += &"x".repeat(bytes - 7);
+        let mut peer = server.peer();
+        (all + "\r\n\r\n").as_bytes().chunks(20_000).for_each(|piece| peer.send(piece));
+        assert_eq!(peer.response(false).status, status, "{bytes}");
+    }
+}

@@ -21,8 +21,8 @@ use std::time::Duration;
 /// Output above which a writer is told [`Full`](crate::Flow::Full) and nothing more is read: a
 /// round trip of 100 Mbit/s over 5 ms; a thousand slow peers hold 64 MiB at most.
 pub const HIGH_WATER: usize = 64 * 1024;
-/// Input that a protocol may leave unused while it asks for more: the longest head that any
-/// sane server takes.
+/// Input that a protocol may leave unused while it asks for more, unless it says otherwise
+/// ([`Protocol::keeps`]): the longest head that most servers take.
 pub const CARRY_MAX: usize = 64 * 1024;
 /// Reads of one connection in one turn. With [`READ_MAX`] a fire hose moves 1 MiB, about a quarter
 /// of a millisecond, before the others have their turn.
@@ -202,7 +202,8 @@ impl<P: Protocol> Work<'_, P> {
         used
     }
 
-    /// Shows `buffer[..kept + n]`, of which the front is room for the carry.
+    /// Shows the carry and `buffer[kept..kept + n]`, of which the front is room for the carry, if
+    /// that is not longer than a read.
     #[inline(always)]
     fn feed(&mut self, env: &mut Env, buffer: &mut [u8], kept: usize, n: usize) {
         // As a rule nothing was left, nothing is, and all is wanted.
@@ -211,7 +212,7 @@ impl<P: Protocol> Work<'_, P> {
         }
         let used = self.show(env, &mut buffer[..n]);
         if used < n {
-            self.keep(&buffer[used..n]);
+            self.keep(env, &buffer[used..n]);
         }
     }
 
@@ -221,30 +222,38 @@ impl<P: Protocol> Work<'_, P> {
         if self.dropped(n) {
             return;
         }
-        if kept > n {
+        if self.bufs.carry.len() > n {
             self.bufs.carry.extend_from_slice(&buffer[kept..kept + n]);
             self.show_carry(env);
-            return self.cap();
+            return self.cap(env);
         }
         let bytes = &mut buffer[..kept + n];
         bytes[..kept].copy_from_slice(&self.bufs.carry);
         let used = self.show(env, bytes);
-        self.keep(&bytes[used..]);
+        self.keep(env, &bytes[used..]);
     }
 
     /// Keeps what a show left over.
     #[inline(never)]
-    fn keep(&mut self, left: &[u8]) {
+    fn keep(&mut self, env: &mut Env, left: &[u8]) {
         self.bufs.carry.clear();
         let lost = usize::from(planted(Planted::CarryOffByOne) && !left.is_empty());
         self.bufs.carry.extend_from_slice(&left[lost..]);
-        self.cap();
+        self.cap(env);
     }
 
     /// What is left over after a show has a cap, while the protocol still asks for more.
-    fn cap(&mut self) {
+    fn cap(&mut self, env: &mut Env) {
         let long = self.bufs.carry.len() > CARRY_MAX && !self.link.wish.paused;
         if long && !self.over() && !self.dropped(0) {
+            self.overrun(env);
+        }
+    }
+
+    /// More is left than [`CARRY_MAX`]: is it more than the protocol keeps?
+    #[cold]
+    fn overrun(&mut self, env: &mut Env) {
+        if self.bufs.carry.len() > self.protocol.keeps(self.conn, env) {
             self.fail(Close::Overrun);
         }
     }
@@ -273,9 +282,9 @@ impl<P: Protocol> Work<'_, P> {
             if !self.link.may_read() || self.over() {
                 return;
             }
-            let kept = self.bufs.carry.len();
-            let room = READ_MAX.min(cx.buffer.len() - kept);
-            match cx.world.read(self.link.fd, &mut cx.buffer[kept..kept + room]) {
+            // A carry that is longer than what is read stays where it lies: it needs no room.
+            let kept = self.bufs.carry.len().min(READ_MAX);
+            match cx.world.read(self.link.fd, &mut cx.buffer[kept..kept + READ_MAX]) {
                 Ok(0) if self.link.state.has(BROKEN) => return self.fail(Close::Reset),
                 Ok(0) => {
                     self.link.state.put(EOF, true);
@@ -287,7 +296,7 @@ impl<P: Protocol> Work<'_, P> {
                 }
                 Ok(n) => {
                     let ends = self.link.state.has(CLOSED) && !planted(Planted::LostEnd);
-                    self.link.state.put(READABLE, n == room || ends);
+                    self.link.state.put(READABLE, n == READ_MAX || ends);
                     self.link.count.received += n as u64;
                     cx.env.note_bytes(&self.id, Trace::Read, n);
                     self.feed(cx.env, cx.buffer, kept, n);
@@ -396,7 +405,7 @@ impl<P: Protocol> Work<'_, P> {
             // While the output is over its mark nothing is shown: the drain shows it then.
             if !self.bufs.carry.is_empty() && !self.link.wish.paused && !self.over() {
                 self.show_carry(cx.env);
-                self.cap();
+                self.cap(cx.env);
             }
         }
         true
@@ -532,4 +541,4 @@ fn is_streams(why: ErrorKind) -> bool {
     waits || gone || matches!(why, HostUnreachable | NetworkDown | NetworkUnreachable)
 }
 
-const _: () = assert!(CARRY_MAX + 2 * READ_MAX <= loopwork_reactor::READ_BUFFER);
+const _: () = assert!(2 * READ_MAX <= loopwork_reactor::READ_BUFFER);

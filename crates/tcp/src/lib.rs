@@ -75,8 +75,8 @@ pub enum Close {
     Reset,
     /// A deadline passed: the protocol's, that of a dial, or that of the kernel's probes.
     TimedOut,
-    /// The protocol left more than [`CARRY_MAX`] bytes unused while it still wanted more: the
-    /// peer's message is longer than anything that it may be.
+    /// The protocol left more bytes unused than it keeps ([`Protocol::keeps`]) while it still
+    /// wanted more: the peer's message is longer than anything that it may be.
     Overrun,
     /// A dial failed; with the kind of the error.
     Dial(ErrorKind),
@@ -160,6 +160,14 @@ pub trait Protocol: 'static {
     /// behind it, or after [`Io::resume`], or when the output has drained. The bytes may be
     /// changed in place: they lie in the loop's read buffer.
     fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize;
+
+    /// How many bytes [`on_data`](Self::on_data) may leave unused while it wants more; above that
+    /// the connection is over ([`Close::Overrun`]). It is asked only when more than [`CARRY_MAX`]
+    /// are left, so less than that means nothing. A protocol whose messages are shown whole, and
+    /// may be longer, says here how long: what it allows, each peer may make it hold.
+    fn keeps(&self, _conn: &Self::Conn, _env: &mut Env) -> usize {
+        CARRY_MAX
+    }
 
     /// The output has emptied after it had been [`Flow::Full`]. Not called after [`Io::end`]:
     /// then nothing more is to be written.

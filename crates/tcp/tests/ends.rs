@@ -8,7 +8,9 @@ use loopwork_tcp::{CARRY_MAX, Close, addresses, shutdown, unlisten};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
-use support::{On, Raw, echo, finish, idle, peer, read_all, server, turn_until, until_closed};
+use support::{
+    On, Raw, check, echo, fill, finish, idle, peer, read_all, server, turn_until, until_closed,
+};
 
 #[test]
 fn abort_shows_the_peer_a_reset() {
@@ -164,6 +166,44 @@ fn a_message_that_is_too_long_ends_the_connection() {
     turn_until(&mut lp, |lp| lp.get(host).conn(id).unwrap().number == CARRY_MAX as u64);
     idle(&mut lp);
     assert_eq!(lp.get(host).len(), 1, "just as much is allowed");
+    stream.write_all(b"x").unwrap();
+    until_closed(&mut lp, host, 1);
+    assert_eq!(lp.get(host).protocol.closed, [(0, Close::Overrun)]);
+    finish(&mut lp, host);
+}
+
+/// Who says that it keeps more is shown more, each byte where it belongs, and just as much.
+#[test]
+fn a_protocol_keeps_as_much_as_it_says() {
+    // More than the buffer of the loop: what is kept needs no room in it.
+    const MOST: usize = loopwork_reactor::READ_BUFFER + 100_000;
+    let (mut lp, host, at) = server(|seat, io, on| match on {
+        On::Data(bytes) => {
+            check(seat.number, &bytes[seat.number as usize..bytes.len().min(MOST)]);
+            seat.number = bytes.len() as u64;
+            if bytes.len() == MOST && seat.size == 0 {
+                check(0, bytes);
+                seat.size = 1;
+                let _ = io.write(b"!");
+            }
+            0
+        }
+        _ => echo(seat, io, on),
+    });
+    lp.get(host).protocol.keeps = MOST;
+    let mut stream = peer(at);
+    let mut sender = stream.try_clone().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut all = vec![0; MOST];
+        fill(0, &mut all);
+        sender.write_all(&all).unwrap();
+    });
+    turn_until(&mut lp, |_| thread.is_finished());
+    thread.join().unwrap();
+    turn_until(&mut lp, |lp| {
+        let id = lp.get(host).protocol.ids[0];
+        lp.get(host).conn(id).expect("it keeps as much").size == 1
+    });
     stream.write_all(b"x").unwrap();
     until_closed(&mut lp, host, 1);
     assert_eq!(lp.get(host).protocol.closed, [(0, Close::Overrun)]);

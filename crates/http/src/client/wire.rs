@@ -381,6 +381,10 @@ impl Protocol for Wire {
         used
     }
 
+    fn keeps(&self, _: &WireConn, env: &mut Env) -> usize {
+        env.shared.get(self.pool).config.limits.kept()
+    }
+
     fn on_end(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
         match c.stage {
             Stage::Free => io.end(),

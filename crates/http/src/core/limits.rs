@@ -18,7 +18,8 @@ pub(crate) const CHUNK_SIZE_DIGITS: u8 = 16;
 pub struct Limits {
     /// First line and headers together, with the empty line at the end; above it 431.
     /// Default 16 KiB, as Node's `maxHeaderSize`: room for large cookies, while ten thousand
-    /// half-sent heads still cost no more than 160 MiB.
+    /// half-sent heads still cost no more than 160 MiB. A head is kept until it is whole, so each
+    /// connection may hold as many bytes as are said here.
     pub head_bytes: u32,
     /// The request target; above it 414. Default 8 KiB: RFC 9112 §3 asks for at least 8,000.
     pub target_bytes: u32,
@@ -47,5 +48,13 @@ impl Default for Limits {
             trailer_bytes: 4 * 1024,
             body_bytes: i64::MAX as u64,
         }
+    }
+}
+
+impl Limits {
+    /// The most bytes that a message can have kept while it is not whole: what is longer is
+    /// refused, or was used up.
+    pub(crate) fn kept(&self) -> usize {
+        self.head_bytes.max(self.trailer_bytes) as usize
     }
 }

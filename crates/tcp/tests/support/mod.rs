@@ -59,6 +59,8 @@ pub(crate) struct Play {
     pub(crate) dropped: Vec<(Address, Refusal)>,
     pub(crate) refuse: bool,
     pub(crate) given: usize,
+    /// What it keeps of a message that is not whole.
+    pub(crate) keeps: usize,
 }
 
 impl Play {
@@ -101,6 +103,9 @@ impl Protocol for Play {
     }
     fn on_data(&mut self, seat: &mut Seat, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
         self.call(seat, io, "data", On::Data(bytes))
+    }
+    fn keeps(&self, _: &Seat, _: &mut Env) -> usize {
+        self.keeps
     }
     fn on_drain(&mut self, seat: &mut Seat, io: &mut Io<'_>) {
         self.call(seat, io, "drain", On::Drain);
@@ -176,6 +181,7 @@ pub(crate) fn more<W: Streams>(
         dropped: Vec::new(),
         refuse: false,
         given: 0,
+        keeps: loopwork_tcp::CARRY_MAX,
     })
 }
 
