@@ -21,6 +21,6 @@ else
 
   start_peer
   while IFS=$'\t' read -r verdict name seen; do "$verdict" "node: $name" "$seen"; done \
-    < <(timeout 90 node "$here/node-http.mjs" "$port" || printf 'bad\thttp\tit did not come to its end\n')
+    < <(timeout 320 node "$here/node-http.mjs" "$port" || printf 'bad\thttp\tit did not come to its end\n')
   stop
 fi
