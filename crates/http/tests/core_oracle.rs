@@ -79,12 +79,16 @@ fn header_lines(text: &str) -> Option<Lines> {
     if text.is_empty() {
         return Some(Vec::new());
     }
+    field_lines(&text.split("\r\n").collect::<Vec<_>>())
+}
+
+fn field_lines(lines: &[&str]) -> Option<Lines> {
     let line = |line: &str| {
         let (name, value) = line.split_once(':')?;
         (is_token(name) && is_value(value))
             .then(|| (name.to_owned(), value.trim_matches([' ', '\t']).to_owned()))
     };
-    text.split("\r\n").map(line).collect()
+    lines.iter().copied().map(line).collect()
 }
 
 fn named(lines: &Lines, name: &str) -> Vec<String> {
@@ -125,9 +129,14 @@ fn framing(lines: &Lines, old: bool) -> Option<Framing> {
 }
 
 /// The first line as `Feeder` shows it, the headers, and the framing.
-fn head(text: &str) -> Option<(String, Lines, Framing)> {
-    let (first, rest) = text.split_once("\r\n").unwrap_or((text, ""));
-    let [method, target, version] = first.split(' ').collect::<Vec<_>>()[..] else { return None };
+fn head(lines: &[&str], lenient: Leniency) -> Option<(String, Lines, Framing)> {
+    let (first, rest) = lines.split_first()?;
+    let white = |c: char| " \t\x0b\x0c\r".contains(c);
+    let parts: Vec<&str> = match lenient.white_space {
+        true => first.split(white).filter(|part| !part.is_empty()).collect(),
+        false => first.split(' ').collect(),
+    };
+    let [method, target, version] = parts[..] else { return None };
     let minor = version.strip_prefix("HTTP/1.")?;
     if minor.len() != 1 || !minor.chars().all(|c| c.is_ascii_digit()) || !is_token(method) {
         return None;
@@ -136,7 +145,7 @@ fn head(text: &str) -> Option<(String, Lines, Framing)> {
         return None;
     }
     let old = minor == "0";
-    let lines = header_lines(rest)?;
+    let lines = field_lines(rest)?;
     let hosts = named(&lines, "host");
     if hosts.len() > 1 || (hosts.is_empty() && !old) || !hosts.iter().all(|host| is_host(host)) {
         return None;
@@ -151,6 +160,28 @@ fn head(text: &str) -> Option<(String, Lines, Framing)> {
     let version = if old { "Http10" } else { "Http11" };
     let framing = framing(&lines, old)?;
     Some((format!("{method} {target} {version} {host}"), lines, framing))
+}
+
+/// The first line and the headers, their ends taken off, and how many characters they and the
+/// empty line take. `Some(None)`: a line ends in a way that is not taken.
+fn lines_of_head(text: &str, lenient: Leniency) -> Verdict<(Vec<&str>, usize)> {
+    let (mut lines, mut at, mut empty) = (Vec::new(), 0, 0);
+    loop {
+        let len = text[at..].find('\n')?;
+        let line = &text[at..at + len];
+        at += len + 1;
+        let line = match line.strip_suffix('\r') {
+            Some(line) => line,
+            None if lenient.bare_lf => line,
+            None => return Some(None),
+        };
+        match (line.is_empty(), lines.is_empty()) {
+            (true, false) => return Some(Some((lines, text[..at].chars().count()))),
+            (true, true) if empty == 1 && !lenient.empty_lines => return Some(None),
+            (true, true) => empty += 1,
+            (false, _) => lines.push(line),
+        }
+    }
 }
 
 /// `*( ";" name [ "=" value ] )`, by taking one apart and going on with the rest.
@@ -179,19 +210,57 @@ fn extensions_ok(text: &str) -> bool {
     false
 }
 
+/// Without the white space around `;` and `=`. `None`: there is some elsewhere.
+fn tightened(text: &str) -> Option<String> {
+    let (mut tight, mut rest) = (String::new(), text);
+    while let Some(c) = rest.chars().next() {
+        let (piece, behind) = match c {
+            '"' => {
+                let mut escaped = false;
+                let closes = |c: char| match (escaped, c) {
+                    (false, '"') => true,
+                    (was, c) => {
+                        escaped = !was && c == '\\';
+                        false
+                    }
+                };
+                let end = rest[1..].find(closes)? + 2;
+                rest.split_at(end)
+            }
+            ' ' | '\t' => {
+                let behind = rest.trim_start_matches([' ', '\t']);
+                let around = tight.ends_with([';', '=']) || behind.starts_with([';', '=']);
+                if !around {
+                    return None;
+                }
+                ("", behind)
+            }
+            _ => rest.split_at(c.len_utf8()),
+        };
+        tight += piece;
+        rest = behind;
+    }
+    Some(tight)
+}
+
 const NEVER_TRAILERS: [&str; 4] = ["content-length", "transfer-encoding", "host", "connection"];
 
 /// Body, trailers, and what is left. Everything after an unfinished line is `None`.
-fn chunked(mut text: &str) -> Verdict<(String, Lines, usize)> {
+fn chunked(mut text: &str, lenient: Leniency) -> Verdict<(String, Lines, usize)> {
     let (all, mut body) = (text.chars().count(), String::new());
     loop {
         let (line, rest) = text.split_once("\r\n")?;
         let digits = line.find(';').unwrap_or(line.len());
         let (size, extensions) = line.split_at(digits);
+        let (size, tight) = match lenient.chunk_spaces && !extensions.is_empty() {
+            true => (size.trim_end_matches([' ', '\t']), tightened(extensions)),
+            false => (size, Some(extensions.to_owned())),
+        };
         if size.is_empty() || size.len() > 16 || !size.chars().all(|c| c.is_ascii_hexdigit()) {
             return Some(None);
         }
-        if line.contains(['\r', '\n']) || !extensions_ok(extensions) {
+        let good = tight.is_some_and(|extensions| extensions_ok(&extensions));
+        if line.contains(['\r', '\n']) || !good {
             return Some(None);
         }
         let size = u64::from_str_radix(size, 16).unwrap();
@@ -228,15 +297,13 @@ fn lines_of(lines: Lines) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The plain parser for a whole request.
-fn oracle(bytes: &[u8]) -> Verdict<Message> {
+fn oracle(bytes: &[u8], lenient: Leniency) -> Verdict<Message> {
     let text = latin1(bytes);
-    let text = text.strip_prefix("\r\n").unwrap_or(&text);
-    let skipped = bytes.len() - text.chars().count();
-    let (top, rest) = text.split_once("\r\n\r\n")?;
-    let Some((first, lines, framing)) = head(top) else { return Some(None) };
-    let head_len = skipped + top.chars().count() + 4;
+    let Some((lines, head_len)) = lines_of_head(&text, lenient)? else { return Some(None) };
+    let Some((first, lines, framing)) = head(&lines, lenient) else { return Some(None) };
+    let rest = &latin1(&bytes[head_len..]);
     let (body, trailers, used) = match framing.body {
-        Body::Chunked => match chunked(rest)? {
+        Body::Chunked => match chunked(rest, lenient)? {
             Some(whole) => whole,
             None => return Some(None),
         },
@@ -275,6 +342,11 @@ const FIRST: &[&str] = &[
     "get https://b:1?x HTTP/1.1\r\n",
     "GET * HTTP/1.1\r\n",
     "POST / HTTP/1.1\r\n",
+    "POST / HTTP/1.1\n",
+    "\nPOST / HTTP/1.1\n",
+    "\r\n\r\n\nPOST / HTTP/1.1\r\n",
+    " POST\t /  HTTP/1.1 \r\n",
+    "POST\r/\x0bHTTP/1.1\x0c\r\n",
 ];
 const LINES: &[&str] = &[
     "Host: a\r\n",
@@ -315,6 +387,9 @@ const BODY: &[&str] = &[
     "hello",
     "a\r\n0123456789\r\n",
     "5 \r\nhello\r\n",
+    "5 ; a\t=\t\"b c\" ; d\r\nhello\r\n",
+    "1; a = b\r\nx\r\n",
+    "1;a \r\nx\r\n",
     "5;\r\nhello\r\n",
     "2\nhi\r\n",
     "fffffffffffffffff\r\n",
@@ -353,6 +428,18 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Half of the time nothing, else any of the options.
+fn options() -> impl Strategy<Value = Leniency> {
+    let any = any::<[bool; 4]>().prop_map(|[bare_lf, empty_lines, white_space, chunk_spaces]| {
+        Leniency { bare_lf, empty_lines, white_space, chunk_spaces }
+    });
+    prop_oneof![Just(Leniency::NONE), any]
+}
+
+fn loose(lenient: Leniency) -> Limits {
+    Limits { lenient, ..Limits::default() }
+}
+
 /// A byte that a grammar may stumble over.
 fn edge() -> impl Strategy<Value = u8> {
     let edges = *b"\r\n\0\t :;=\",/?#%@[]\\09aF\x7f\x80\xff\x0b\x1f";
@@ -363,9 +450,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn the_plain_parser_agrees(bytes in message()) {
-        let outcome = feed(Kind::Request, Limits::default(), usize::MAX, [&bytes[..]]);
-        match oracle(&bytes) {
+    fn the_plain_parser_agrees(bytes in message(), options in options()) {
+        let outcome = feed(Kind::Request, loose(options), usize::MAX, [&bytes[..]]);
+        match oracle(&bytes, options) {
             // Refused before it is whole, perhaps; but never taken.
             None => prop_assert!(!matches!(outcome, Ok(Some(_))), "{outcome:?}"),
             Some(None) => prop_assert!(outcome.is_err(), "{outcome:?}"),
@@ -400,15 +487,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn cuts_do_not_matter(bytes in message()) {
-        let whole = feed(Kind::Request, Limits::default(), usize::MAX, [&bytes[..]]);
+    fn cuts_do_not_matter(bytes in message(), options in options()) {
+        let limits = loose(options);
+        let whole = feed(Kind::Request, limits, usize::MAX, [&bytes[..]]);
         // With the end of a head behind it, nothing that is wrong stays unseen for want of bytes.
         if whole.as_ref().is_ok_and(Option::is_some) {
-            prop_assert_eq!(check(&bytes), whole);
+            prop_assert_eq!(check_with(Kind::Request, limits, &bytes), whole);
         } else if let Err(sin) = whole {
             let longer = [&bytes[..], b"\r\n\r\n"].concat();
-            let cut = feed(Kind::Request, Limits::default(), 1, longer.chunks(1));
+            let cut = feed(Kind::Request, limits, 1, longer.chunks(1));
             prop_assert_eq!(cut, Err(sin));
+        }
+    }
+
+    /// What is taken strictly is taken in the same way with any options.
+    #[test]
+    fn options_change_nothing_of_what_is_right(bytes in message(), options in options()) {
+        for kind in [Kind::Request, Kind::Response("GET")] {
+            let strict = feed(kind, Limits::default(), usize::MAX, [&bytes[..]]);
+            if let Ok(Some(message)) = strict {
+                let loose = feed(kind, loose(options), usize::MAX, [&bytes[..]]);
+                prop_assert_eq!(loose, Ok(Some(message)));
+            }
         }
     }
 
@@ -434,7 +534,7 @@ fn the_generator_makes_all_outcomes() {
     let mut counts = [0; 4];
     for _ in 0..2000 {
         let tree = message().new_tree(&mut runner).unwrap();
-        counts[match oracle(&proptest::strategy::ValueTree::current(&tree)) {
+        counts[match oracle(&proptest::strategy::ValueTree::current(&tree), Leniency::NONE) {
             None => 0,
             Some(None) => 1,
             Some(Some(message)) if message.body.is_empty() => 2,

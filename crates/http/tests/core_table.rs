@@ -437,6 +437,7 @@ fn zero_limits_refuse_and_do_not_hang() {
         extension_bytes: 0,
         trailer_bytes: 0,
         body_bytes: 0,
+        lenient: Leniency::NONE,
     };
     let bytes = get("");
     assert_eq!(check_with(Kind::Request, zero, bytes.as_bytes()), Err(Malformed::HeadTooLarge));

@@ -14,6 +14,7 @@ const TIGHT: Limits = Limits {
     extension_bytes: 12,
     trailer_bytes: 40,
     body_bytes: 60,
+    lenient: Leniency::NONE,
 };
 
 /// Limits that no input reaches: what the encoder writes is not measured against any.
@@ -24,11 +25,12 @@ const WIDE: Limits = Limits {
     extension_bytes: 0,
     trailer_bytes: 1 << 20,
     body_bytes: u64::MAX,
+    lenient: Leniency::NONE,
 };
 
 /// Ends every head for good or bad: what a parser says only when a line or a head is whole must
-/// then be said.
-const TAIL: &[u8] = b"x\n";
+/// then be said, also where LF alone ends a line.
+const TAIL: &[u8] = b"x\n\n";
 
 /// Which messages come.
 #[derive(Clone, Copy)]
@@ -233,10 +235,27 @@ fn plain_lines(bytes: &[u8]) -> Option<(Lines, usize)> {
     Some((lines, end + 2))
 }
 
-/// Requests, one behind the other, as a server reads them; httparse agrees with each head.
+/// What is taken that the grammar has otherwise, by the bits of a byte.
+fn lenient(bits: u8) -> Leniency {
+    let [bare_lf, empty_lines, white_space, chunk_spaces] = [1, 2, 4, 8].map(|bit| bits & bit > 0);
+    Leniency { bare_lf, empty_lines, white_space, chunk_spaces }
+}
+
+/// Requests, one behind the other, as a server reads them; httparse agrees with each head. The
+/// last byte says, besides, how loosely they are read a second time: what is right is read alike.
 pub fn http_request(data: &[u8]) {
     cuts_agree(Kind::Requests, &Limits::default(), data);
     cuts_agree(Kind::Requests, &TIGHT, data);
+    let lenient = lenient(data.last().copied().unwrap_or_default());
+    let loose = Limits { lenient, ..Limits::default() };
+    cuts_agree(Kind::Requests, &loose, data);
+    cuts_agree(Kind::Requests, &Limits { lenient, ..TIGHT }, data);
+    let mut strictly = Reader::new(Kind::Requests, &Limits::default(), data, usize::MAX);
+    let strict = strictly.read(data.len());
+    let mut loosely = Reader::new(Kind::Requests, &loose, data, usize::MAX);
+    let verdict = loosely.read(data.len());
+    assert!(loosely.log.starts_with(&strictly.log), "read in another way");
+    assert!(strict.is_err() || (verdict == strict && loosely.data == strictly.data));
 
     let (mut seen, mut fields) = (Progress::new(), Fields::new());
     let limits = Limits::default();

@@ -7,7 +7,8 @@
 //! * the state is small, 32 bytes, because every connection has one;
 //! * a chunk line needs no buffer: a whole one is taken at once, any other byte by byte; only
 //!   trailers must be kept by the caller until they are whole, and there is a limit to them;
-//! * white space that the grammar calls "bad" (BWS) is refused.
+//! * white space that the grammar calls "bad" (BWS) is refused, unless
+//!   [`Leniency::chunk_spaces`](super::Leniency::chunk_spaces) is on.
 
 use core::ops::Range;
 
@@ -73,6 +74,8 @@ enum Ext {
     /// At the start of a name.
     Name,
     InName,
+    /// Behind a name and white space.
+    AfterName,
     /// At the start of a value.
     Value,
     InToken,
@@ -81,6 +84,24 @@ enum Ext {
     Escaped,
     /// Behind the closing quote.
     Quoted,
+    /// Behind a size or a value, and white space: only another extension may follow.
+    After,
+}
+
+impl Ext {
+    /// Between quotes white space is text.
+    fn is_quoted(self) -> bool {
+        matches!(self, Self::InQuotes | Self::Escaped)
+    }
+
+    /// Behind white space that is not in quotes.
+    fn spaced(self) -> Self {
+        match self {
+            Self::InName => Self::AfterName,
+            Self::InToken | Self::Quoted => Self::After,
+            same => same,
+        }
+    }
 }
 
 /// An incremental decoder of one body.
@@ -282,6 +303,9 @@ impl Decoder {
         match b {
             b'\r' if digits > 0 => Ok(State::SizeLf),
             b'\n' if digits > 0 => Err(Malformed::BareLf),
+            b' ' | b'\t' if digits > 0 && limits.lenient.chunk_spaces => {
+                self.spend_extension(limits, State::Ext(Ext::After))
+            }
             b';' if digits > 0 => self.spend_extension(limits, State::Ext(Ext::Name)),
             _ => match char::from(b).to_digit(16) {
                 Some(digit) if digits < CHUNK_SIZE_DIGITS => {
@@ -308,6 +332,7 @@ impl Decoder {
     }
 
     /// ```text
+    /// chunk-ext      = *( BWS ";" BWS chunk-ext-name [ BWS "=" BWS chunk-ext-val ] )
     /// chunk-ext-name = token
     /// chunk-ext-val  = token / quoted-string
     /// quoted-string  = DQUOTE *( qdtext / quoted-pair ) DQUOTE
@@ -319,7 +344,9 @@ impl Decoder {
             (Ext::InName | Ext::InToken | Ext::Quoted, b'\r') => return Ok(State::SizeLf),
             (_, b'\n') => return Err(Malformed::BareLf),
             (Ext::InName | Ext::InToken | Ext::Quoted, b';') => Ext::Name,
-            (Ext::InName, b'=') => Ext::Value,
+            (Ext::AfterName | Ext::After, b';') => Ext::Name,
+            (Ext::InName | Ext::AfterName, b'=') => Ext::Value,
+            (_, b' ' | b'\t') if limits.lenient.chunk_spaces && !ext.is_quoted() => ext.spaced(),
             (Ext::Name | Ext::InName, _) if scan::is_token(b) => Ext::InName,
             (Ext::Value, b'"') => Ext::InQuotes,
             (Ext::Value | Ext::InToken, _) if scan::is_token(b) => Ext::InToken,

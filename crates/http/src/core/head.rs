@@ -15,6 +15,7 @@ use super::{
     fields::Known,
     limits::METHOD_BYTES,
     lines::{Stop, Summary, header_lines, line_end},
+    loose::{self, Loose},
     scan,
     simd::{self, First, Lanes, Task},
     target::{self, Target},
@@ -62,6 +63,9 @@ impl Progress {
     /// line can be.
     #[inline(never)]
     fn search(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
+        if limits.lenient.in_heads() {
+            return self.search_loosely(bytes, limits, longest);
+        }
         let room = limits.head_bytes as usize;
         let head = &bytes[..bytes.len().min(room)];
         // A CR at the very end waits for the byte behind it.
@@ -80,6 +84,20 @@ impl Progress {
                 }
             }
         }) || head.len() >= room
+            || (!self.first_line && head.len() > longest)
+    }
+
+    /// The same where ends of lines, or empty ones, need not be as the grammar has them: a line
+    /// ends with LF, and what stands before it is looked at when the line is whole.
+    #[cold]
+    fn search_loosely(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
+        let room = limits.head_bytes as usize;
+        let head = &bytes[..bytes.len().min(room)];
+        let start = (self.searched as usize).min(head.len());
+        self.searched = head.len() as u32;
+        scan::work::add(head.len() - start);
+        loose::ends(head, start, self.first_line, limits)
+            || head.len() >= room
             || (!self.first_line && head.len() > longest)
     }
 
@@ -130,7 +148,7 @@ pub fn parse_request<'a>(
 /// Longer than this a request line has a part that is too long, and the pass says which: an empty
 /// line, the method, the target, two spaces, the version, CRLF.
 #[inline]
-fn longest_line(limits: &Limits) -> usize {
+pub(super) fn longest_line(limits: &Limits) -> usize {
     2 + METHOD_BYTES + limits.target_bytes as usize + 2 + VERSION.len() + 2
 }
 
@@ -171,22 +189,52 @@ impl<'a> Task<'a> for RequestHead<'a, '_> {
     fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output {
         let Self { seen, fields } = self;
         let (mut line, mut found) = (Line::EMPTY, Summary::default());
-        let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
-        if end == 0 {
-            return Ok(None);
-        }
-        let Line { method, target, version } = line;
-        let is_path = target.starts_with('/') && !matches!(method, Method::Connect);
-        let parts = match is_path {
-            true => Target { authority: None, origin: target },
-            false => target::parse(method, target)?,
+        let end = match parse(lanes, bytes, seen, fields, limits, &mut line, &mut found) {
+            Ok(0) => return Ok(None),
+            Ok(end) => end,
+            Err(sin) => return loose_request(lanes, bytes, seen, fields, limits, sin),
         };
-        let host = host(lanes, bytes, &found, version)?;
-        let host = parts.authority.map_or(host, str::as_bytes);
-        let origin = (target.len() - parts.origin.len()) as u32;
-        let headers = Headers::new(bytes, fields, found.known);
-        Ok(Some((Request { method, target, version, headers, origin, host }, end)))
+        made(lanes, bytes, fields, line, &found, end)
     }
+}
+
+/// A request that the strict pass has refused.
+#[cold]
+#[inline(never)]
+fn loose_request<'a, L: Lanes>(
+    lanes: L,
+    bytes: &'a [u8],
+    seen: &mut Progress,
+    fields: &'a mut Fields,
+    limits: &Limits,
+    sin: Malformed,
+) -> Result<Option<(Request<'a>, usize)>, Malformed> {
+    let head = parse_loosely(bytes, seen, fields, limits, sin)?;
+    let Some((line, found, end)) = head else { return Ok(None) };
+    made(lanes, bytes, fields, line, &found, end)
+}
+
+/// What its line and its headers make of a request, whose head ends at `end`.
+#[inline(always)]
+fn made<'a, L: Lanes>(
+    lanes: L,
+    bytes: &'a [u8],
+    fields: &'a Fields,
+    line: Line<'a>,
+    found: &Summary,
+    end: usize,
+) -> Result<Option<(Request<'a>, usize)>, Malformed> {
+    let Line { method, target, version } = line;
+    let is_path = target.starts_with('/') && !matches!(method, Method::Connect);
+    let parts = match is_path {
+        true => Target { authority: None, origin: target },
+        false => target::parse(method, target)?,
+    };
+    let host = host(lanes, bytes, found, version)?;
+    let host = parts.authority.map_or(host, str::as_bytes);
+    let origin = (target.len() - parts.origin.len()) as u32;
+    let headers = Headers::new(bytes, fields, found.known);
+    Ok(Some((Request { method, target, version, headers, origin, host }, end)))
 }
 
 /// Parses the head of a response at the start of `bytes`: as [`parse_request`].
@@ -247,10 +295,17 @@ impl<'a> Task<'a> for ResponseHead<'a, '_> {
     fn run<L: Lanes>(self, lanes: L, bytes: &'a [u8], limits: &Limits) -> Self::Output {
         let Self { seen, fields } = self;
         let (mut line, mut found) = (Status::EMPTY, Summary::default());
-        let end = parse(lanes, bytes, seen, fields, limits, &mut line, &mut found)?;
-        if end == 0 {
-            return Ok(None);
-        }
+        let end = match parse(lanes, bytes, seen, fields, limits, &mut line, &mut found) {
+            Ok(0) => return Ok(None),
+            Ok(end) => end,
+            Err(sin) => match parse_loosely(bytes, seen, fields, limits, sin)? {
+                None => return Ok(None),
+                Some(head) => {
+                    (line, found) = (head.0, head.1);
+                    head.2
+                }
+            },
+        };
         let Status { version, status, reason } = line;
         let headers = Headers::new(bytes, fields, found.known);
         Ok(Some((Response { version, status, reason, headers }, end)))
@@ -278,6 +333,29 @@ fn parse<'a, L: Lanes, F: FirstLine<'a>>(
         Err(stop) => stop,
     };
     seen.stopped(stop, head.len(), room)
+}
+
+/// A head that the strict pass refused for `sin`, read as loosely as the limits say.
+#[cold]
+fn parse_loosely<'a, F: Loose<'a>>(
+    bytes: &'a [u8],
+    seen: &mut Progress,
+    fields: &mut Fields,
+    limits: &Limits,
+    sin: Malformed,
+) -> Result<Option<loose::Head<F>>, Malformed> {
+    if !limits.lenient.in_heads() {
+        return Err(sin);
+    }
+    let room = limits.head_bytes as usize;
+    let head = &bytes[..bytes.len().min(room)];
+    match loose::head(head, fields, limits, &mut seen.first_line, sin) {
+        Ok(head) => {
+            *seen = Progress::new();
+            Ok(Some(head))
+        }
+        Err(stop) => seen.stopped(stop, head.len(), room).map(|_| None),
+    }
 }
 
 /// A first line: of a request or of a response.
@@ -314,10 +392,10 @@ fn pass<'a, L: Lanes, F: FirstLine<'a>>(
 }
 
 /// A request line.
-struct Line<'a> {
-    method: Method<'a>,
-    target: &'a str,
-    version: Version,
+pub(super) struct Line<'a> {
+    pub(super) method: Method<'a>,
+    pub(super) target: &'a str,
+    pub(super) version: Version,
 }
 
 impl Line<'_> {
@@ -415,11 +493,11 @@ fn no_target(bytes: &[u8], at: usize, end: usize, limits: &Limits) -> Stop {
     sin.into()
 }
 
-const VERSION: &[u8; 8] = b"HTTP/1.1";
+pub(super) const VERSION: &[u8; 8] = b"HTTP/1.1";
 
 /// `HTTP-version = "HTTP" "/" DIGIT "." DIGIT`; case-sensitive.
 #[inline]
-fn version(bytes: &[u8]) -> Result<Version, Stop> {
+pub(super) fn version(bytes: &[u8]) -> Result<Version, Stop> {
     let Some(text) = bytes.first_chunk::<8>() else {
         // A beginning that no version has is refused before the rest has come.
         let fits = bytes.iter().zip(VERSION).all(|(b, v)| match v {
@@ -440,10 +518,10 @@ fn version(bytes: &[u8]) -> Result<Version, Stop> {
 }
 
 /// A status line.
-struct Status<'a> {
-    version: Version,
-    status: u16,
-    reason: &'a [u8],
+pub(super) struct Status<'a> {
+    pub(super) version: Version,
+    pub(super) status: u16,
+    pub(super) reason: &'a [u8],
 }
 
 impl Status<'_> {
@@ -521,7 +599,7 @@ fn host<'a, L: Lanes>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Body, Decoder, Step};
+    use super::super::{Body, Decoder, Leniency, Step};
     use super::*;
 
     const WIDE: Limits = Limits {
@@ -531,6 +609,7 @@ mod tests {
         extension_bytes: u32::MAX,
         trailer_bytes: u32::MAX,
         body_bytes: u64::MAX,
+        lenient: Leniency::NONE,
     };
 
     /// Bytes looked at while a head comes in pieces of this size.

@@ -36,6 +36,52 @@ pub struct Limits {
     /// Default 2⁶³ − 1, what a file offset can say: bodies are streamed, not stored, so that
     /// the one who stores them sets the limit.
     pub body_bytes: u64,
+    /// What is taken though the grammar has it otherwise. Default nothing.
+    pub lenient: Leniency,
+}
+
+/// What RFC 9112 lets a recipient take though no sender may send it, each by itself. All is off,
+/// since whatever is taken so may be read in another way by whoever stands in front. On for peers
+/// that are known, and cannot be mended.
+///
+/// The strict reading comes first, so that these cost nothing where nothing is wrong. Nothing of
+/// what frames a message is read loosely: two lengths, white space before a colon, folded lines,
+/// ends of chunk lines and of trailers are as strict as ever.
+///
+/// ```
+/// use loopwork_http::core::{Fields, Leniency, Limits, Progress, parse_request};
+/// let lenient = Leniency { bare_lf: true, ..Leniency::NONE };
+/// let limits = Limits { lenient, ..Limits::default() };
+/// let (mut seen, mut fields) = (Progress::new(), Fields::new());
+/// let head = b"GET / HTTP/1.1\nHost: a\n\n";
+/// assert!(parse_request(head, &mut seen, &mut fields, &Limits::default()).is_err());
+/// assert!(parse_request(head, &mut seen, &mut fields, &limits).is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leniency {
+    /// LF alone ends a line of a head (RFC 9112 §2.2: "a recipient MAY recognize a single LF as
+    /// a line terminator").
+    pub bare_lf: bool,
+    /// Any number of empty lines before a request, within the longest first line; one is always
+    /// skipped (§2.2: "SHOULD ignore at least one").
+    pub empty_lines: bool,
+    /// The parts of a first line stand apart by any white space, also around them: SP, HTAB, VT,
+    /// FF, CR (§3 and §4: "recipients MAY instead parse on whitespace-delimited word boundaries").
+    pub white_space: bool,
+    /// SP and HTAB around the `;` and the `=` of chunk extensions (§7.1.1, where the grammar has
+    /// BWS). What is not part of an extension stays refused.
+    pub chunk_spaces: bool,
+}
+
+impl Leniency {
+    /// Nothing but the grammar.
+    pub const NONE: Self =
+        Self { bare_lf: false, empty_lines: false, white_space: false, chunk_spaces: false };
+
+    /// Is anything of a head read loosely?
+    pub(super) fn in_heads(&self) -> bool {
+        self.bare_lf | self.empty_lines | self.white_space
+    }
 }
 
 impl Default for Limits {
@@ -47,6 +93,7 @@ impl Default for Limits {
             extension_bytes: 1024,
             trailer_bytes: 4 * 1024,
             body_bytes: i64::MAX as u64,
+            lenient: Leniency::NONE,
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) struct Summary {
 impl Summary {
     /// Notes a known name.
     #[inline(always)]
-    fn know(&mut self, known: Known, value_at: u32, value_len: u32) {
+    pub(super) fn know(&mut self, known: Known, value_at: u32, value_len: u32) {
         self.again |= self.known & known.bit();
         self.known |= known.bit();
         if known == Known::Host {
@@ -197,7 +197,7 @@ fn trimmed(bytes: &[u8], start: usize, end: usize) -> u32 {
 
 /// What is wrong with a line whose name is not followed by a colon.
 #[cold]
-fn no_name(found: Option<&u8>, name_len: usize, first: bool) -> Stop {
+pub(super) fn no_name(found: Option<&u8>, name_len: usize, first: bool) -> Stop {
     let sin = match found {
         None => return Stop::More,
         Some(b':') => Malformed::EmptyHeaderName,
