@@ -1,10 +1,10 @@
 //! A million timers: the wheel beside a sorted map and tokio-util's `DelayQueue`.
 //!
 //! Rules:
-//! * Deadlines have no order. `arm` goes from none to a million; `rearm` moves each of them once, and
-//!   `cancel` takes them, each in an order of its own: what a cache forgets, counts. The memory for all of
-//!   them is there before. `stirred` is the mean of the three where a round in which they came and
-//!   went in such orders has left the free places anywhere.
+//! * Deadlines have no order. `arm` goes from none to a million; `rearm` moves each of them once,
+//!   and `cancel` takes them, each in an order of its own: what a cache forgets, counts. The memory
+//!   for all of them is there before. `stirred` is the mean of the three where a round in which
+//!   they came and went in such orders has left the free places anywhere.
 //! * `lazy` is what a message costs a connection beside all else: its deadline moves ahead, and the
 //!   timer behind it only when that fires, sixty messages later here. Connections take turns, so
 //!   that what is measured is the timer; `lazy-scattered` adds a cache miss for the connection.
