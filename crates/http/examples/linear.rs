@@ -51,6 +51,7 @@ fn limits() -> Limits {
         target_bytes: wide,
         headers: wide,
         extension_bytes: wide,
+        small_chunks: wide,
         trailer_bytes: wide,
         ..Limits::default()
     }
@@ -123,6 +124,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 Ok(with.saturating_sub(instructions(kind, n, piece, "make")?))
             };
             let (once, twice) = (cost(*n)?, cost(2 * n)?);
+            assert!(once > 0, "the tool counts");
             let times = twice as f64 / once as f64;
             worst = worst.max(times);
             let at_a_time = if piece == usize::MAX { "all".into() } else { piece.to_string() };

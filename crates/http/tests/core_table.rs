@@ -435,6 +435,7 @@ fn zero_limits_refuse_and_do_not_hang() {
         target_bytes: 0,
         headers: 0,
         extension_bytes: 0,
+        small_chunks: 0,
         trailer_bytes: 0,
         body_bytes: 0,
         lenient: Leniency::NONE,

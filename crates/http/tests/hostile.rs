@@ -260,6 +260,27 @@ fn hostile_37_chunks_of_one_byte() {
     let pieces = CHUNKED.len() / 6 + 1000;
     assert!(seen.sent >= pieces && seen.sent <= pieces + 5, "{}", seen.sent);
     assert_eq!(log.borrow().malformed, [Malformed::ContentTooLarge]);
+    // Without an end they have a limit of their own, that words and lines do not meet.
+    let short = Limits::default().small_chunks as usize;
+    for (chunk, most) in [("1\r\nx\r\n", short / 15), ("3\r\nxyz\r\n", short / 13)] {
+        let (site, log) = Site::new(false);
+        let body = chunk.repeat(most + 2);
+        let plan = Plan::paced((CHUNKED.to_owned() + &body).as_bytes(), 60_000, GAP);
+        let seen = play_one(Http::new(site), plan);
+        assert_eq!((seen.statuses(), seen.closed), (vec![413], true));
+        assert_eq!(log.borrow().malformed, [Malformed::SmallChunks]);
+        let (site, log) = Site::new(false);
+        let body = chunk.repeat(most) + "0\r\n\r\n";
+        let plan = Plan::paced((CHUNKED.to_owned() + &body).as_bytes(), 60_000, GAP);
+        assert_eq!(play_one(Http::new(site), plan).statuses(), [200]);
+        assert_eq!(log.borrow().malformed, []);
+    }
+    let (site, log) = Site::new(false);
+    let body = "10\r\n0123456789abcdef\r\n1f\r\n0123456789abcdef0123456789abcde\r\n1\r\nx\r\n";
+    let body = body.repeat(short / 16) + "0\r\n\r\n";
+    let plan = Plan::paced((CHUNKED.to_owned() + &body).as_bytes(), 60_000, GAP);
+    assert_eq!(play_one(Http::new(site), plan).statuses(), [200]);
+    assert_eq!(log.borrow().malformed, []);
 }
 
 #[test]

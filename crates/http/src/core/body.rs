@@ -12,7 +12,8 @@
 
 use core::ops::Range;
 
-use super::{Body, Fields, Headers, Limits, Malformed, limits::CHUNK_SIZE_DIGITS, lines, scan};
+use super::limits::{CHUNK_BYTES, CHUNK_SIZE_DIGITS};
+use super::{Body, Fields, Headers, Limits, Malformed, lines, scan};
 
 /// What the decoder found at the front of the bytes it was shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +136,8 @@ pub struct Decoder {
     extension: u32,
     /// Bytes of the trailer section that were searched.
     searched: u32,
+    /// How far the chunks so far fall short of [`CHUNK_BYTES`] each.
+    short: u32,
     state: State,
 }
 
@@ -143,7 +146,7 @@ const _: () = assert!(size_of::<Decoder>() <= 32);
 /// Of a message without a body: at its end already.
 impl Default for Decoder {
     fn default() -> Self {
-        Self { left: 0, budget: 0, extension: 0, searched: 0, state: State::End }
+        Self { left: 0, budget: 0, extension: 0, searched: 0, short: 0, state: State::End }
     }
 }
 
@@ -162,7 +165,7 @@ impl Decoder {
             Body::Chunked => (State::Size(0), 0),
             Body::UntilClose => (State::UntilClose, budget),
         };
-        Ok(Self { left, budget, extension: 0, searched: 0, state })
+        Ok(Self { left, budget, extension: 0, searched: 0, short: 0, state })
     }
 
     /// Is the body over?
@@ -191,7 +194,7 @@ impl Decoder {
         let mut skip = 0;
         if let Some((len, size)) = self.plain_line(bytes) {
             (skip, self.left) = (len, size);
-            self.state = self.chunk()?;
+            self.state = self.chunk(limits)?;
         }
         match self.state {
             State::Length | State::Data => Ok(self.data(bytes, skip)),
@@ -290,7 +293,7 @@ impl Decoder {
         match (self.state, b) {
             (State::Size(digits), _) => self.size(digits, b, limits),
             (State::Ext(ext), _) => self.extension(ext, b, limits),
-            (State::SizeLf, b'\n') => self.chunk(),
+            (State::SizeLf, b'\n') => self.chunk(limits),
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size(0)),
             (State::DataCr | State::DataLf, _) => Err(Malformed::InvalidChunkEnd),
@@ -318,9 +321,17 @@ impl Decoder {
     }
 
     /// Behind a chunk line.
-    fn chunk(&mut self) -> Result<State, Malformed> {
+    fn chunk(&mut self, limits: &Limits) -> Result<State, Malformed> {
+        if self.left == 0 {
+            return Ok(State::Trailers);
+        }
         self.budget = self.budget.checked_sub(self.left).ok_or(Malformed::ContentTooLarge)?;
-        Ok(if self.left == 0 { State::Trailers } else { State::Data })
+        let short = (u64::from(self.short) + CHUNK_BYTES).saturating_sub(self.left);
+        if short > u64::from(limits.small_chunks) {
+            return Err(Malformed::SmallChunks);
+        }
+        self.short = short as u32;
+        Ok(State::Data)
     }
 
     fn spend_extension(&mut self, limits: &Limits, next: State) -> Result<State, Malformed> {

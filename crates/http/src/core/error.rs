@@ -89,6 +89,9 @@ pub enum Malformed {
     /// More extension bytes in a body than
     /// [`Limits::extension_bytes`](super::Limits::extension_bytes).
     ChunkExtensionsTooLarge,
+    /// More small chunks in a body than [`Limits::small_chunks`](super::Limits::small_chunks) lets
+    /// pass.
+    SmallChunks,
     /// Chunk data that is not followed by CRLF.
     InvalidChunkEnd,
     /// The trailer section is longer than
@@ -102,7 +105,7 @@ impl Malformed {
     /// The status code to answer with: 400 unless RFC 9110 §15 has a better one.
     pub fn status(&self) -> u16 {
         match self {
-            Self::ContentTooLarge | Self::ChunkExtensionsTooLarge => 413,
+            Self::ContentTooLarge | Self::ChunkExtensionsTooLarge | Self::SmallChunks => 413,
             Self::TargetTooLong => 414,
             Self::UnknownExpectation => 417,
             Self::TooManyHeaders | Self::HeadTooLarge | Self::TrailersTooLarge => 431,
@@ -155,6 +158,7 @@ impl Malformed {
             Self::InvalidChunkSize => "invalid chunk size",
             Self::InvalidChunkExtension => "invalid chunk extension",
             Self::ChunkExtensionsTooLarge => "chunk extensions too large",
+            Self::SmallChunks => "too many small chunks",
             Self::InvalidChunkEnd => "chunk data not followed by CRLF",
             Self::TrailersTooLarge => "trailers too large",
             Self::Truncated => "message cut short",

@@ -607,6 +607,7 @@ mod tests {
         target_bytes: u32::MAX >> 1,
         headers: u32::MAX,
         extension_bytes: u32::MAX,
+        small_chunks: u32::MAX,
         trailer_bytes: u32::MAX,
         body_bytes: u64::MAX,
         lenient: Leniency::NONE,
@@ -631,7 +632,7 @@ mod tests {
         let target = |n: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "y".repeat(n));
         for (make, n) in [(&many as &dyn Fn(usize) -> String, 500), (&long, 3000), (&target, 3000)]
         {
-            for piece in [1, 2, 7, 1460] {
+            for piece in [1, 2, 7, 1460, usize::MAX >> 1] {
                 let small = work_of_head(make(n).as_bytes(), piece);
                 let large = work_of_head(make(2 * n).as_bytes(), piece);
                 assert!(small >= n as u64, "the counter counts");

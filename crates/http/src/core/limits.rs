@@ -7,6 +7,9 @@ pub(crate) const METHOD_BYTES: usize = 32;
 /// The most hex digits of a chunk size, leading zeros included: those of 2⁶⁴ − 1.
 pub(crate) const CHUNK_SIZE_DIGITS: u8 = 16;
 
+/// A chunk that is shorter counts as small.
+pub(crate) const CHUNK_BYTES: u64 = 16;
+
 /// How much of a message is accepted, in bytes unless said otherwise.
 ///
 /// ```
@@ -29,6 +32,11 @@ pub struct Limits {
     /// All chunk extensions of one body together; above it 413. Default 1 KiB: nobody gives
     /// them a meaning, and without a limit they are a free way to keep a server reading.
     pub extension_bytes: u32,
+    /// How far the chunks of one body fall short of 16 bytes each, together, longer ones making up
+    /// for shorter; above it 413. Default 4 MiB, some 280,000 chunks of one byte: each costs its
+    /// sender five bytes more, but its reader a step of its own, and nobody who sends words or
+    /// lines comes near.
+    pub small_chunks: u32,
     /// The trailer section of one body; above it 431. Default 4 KiB: trailers carry a checksum
     /// or a status, and unlike the head they come when the answer may already be on its way.
     pub trailer_bytes: u32,
@@ -91,6 +99,7 @@ impl Default for Limits {
             target_bytes: 8 * 1024,
             headers: 100,
             extension_bytes: 1024,
+            small_chunks: 4 << 20,
             trailer_bytes: 4 * 1024,
             body_bytes: i64::MAX as u64,
             lenient: Leniency::NONE,
