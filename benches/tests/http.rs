@@ -1,40 +1,9 @@
 //! `versus http` and `versus http-load` on a small scale: every server of this program answers
 //! rightly under every load, and what would not fit is refused. Nothing here is timed.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+mod small;
 
-fn versus(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_versus")).args(args).output().expect("the binary")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A file of this process alone, gone with the value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Scratch {
-        let name = format!("loopwork-versus-http-{}-{name}", std::process::id());
-        Scratch(std::env::temp_dir().join(name))
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(&self.0).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+use small::{Scratch, text, versus};
 
 /// The servers that need no other program.
 const OURS: [&str; 4] = ["raw", "loopwork", "hyper", "minihttp"];

@@ -9,7 +9,7 @@ use loopwork_http::client::{Client, Config, Failure};
 use loopwork_http::core::Malformed;
 use loopwork_http::tcp::reactor::{Address, Handle, Loop, Os};
 use peer::{PATIENCE, Peer, Server};
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -461,14 +461,9 @@ setTimeout(() => process.exit(0), 60000);
 
 #[test]
 fn node_serves_us() {
-    let mut command = std::process::Command::new("node");
-    let command = command.args(["-e", NODE]).stdout(std::process::Stdio::piped());
-    let Ok(mut node) = command.spawn() else {
+    let Some((mut node, at)) = peer::node(NODE) else {
         return println!("skipped: there is no node here");
     };
-    let mut line = String::new();
-    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = format!("127.0.0.1:{}", line.trim()).parse().unwrap();
     let mut bench = Bench::new(Address::Ip(at), |_| {});
     assert_eq!(bench.run(Job::get("/")).text(), (200, "hello"));
     assert_eq!(bench.run(Job { method: "HEAD", ..Job::get("/") }).text(), (200, ""));

@@ -13,7 +13,6 @@ use loopwork_http::tcp::{Io, Protocol, listen, shutdown};
 use loopwork_http::{Http, Offer, Upgrade};
 use loopwork_sim::{Faults, Sim, cargo_test, check, run_to_rest};
 use peer::{Peer, Site};
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -160,6 +159,23 @@ fn interim_responses_are_shown_in_order() {
     assert_eq!(one(&long, |_| {}, Job::get("/")).failure(), Failure::Unexpected(103));
 }
 
+#[test]
+fn what_was_taken_within_the_limits_can_be_looked_at() {
+    let link = "l".repeat(50_000);
+    let at = hand(move |mut peer| {
+        assert!(peer.heard());
+        peer.send(format!("HTTP/1.1 103 x\nLink: {link}\n\n"));
+        peer.send(format!("HTTP/1.1  200 OK\nX: {link}\nContent-Length: 2\n\nhi"));
+    });
+    let set = |c: &mut Config| {
+        c.limits.head_bytes = 100_000;
+        (c.limits.lenient.bare_lf, c.limits.lenient.white_space) = (true, true);
+    };
+    let job = one(&at, set, Job::get("/"));
+    assert_eq!((job.text(), &job.interim[..]), ((200, "hi"), &[103][..]));
+    assert_eq!(job.header("x").map(str::len), Some(50_000));
+}
+
 /// A body that waits to be asked for.
 fn expecting(chunked: bool) -> Job {
     let headers = vec![("Expect".to_owned(), "100-continue".to_owned())];
@@ -232,14 +248,10 @@ setTimeout(() => process.exit(0), 60000);
 
 #[test]
 fn node_serves_tunnels() {
-    let mut command = std::process::Command::new("node");
-    let command = command.args(["-e", NODE]).stdout(std::process::Stdio::piped());
-    let Ok(mut node) = command.spawn() else {
+    let Some((mut node, at)) = peer::node(NODE) else {
         return println!("skipped: there is no node here");
     };
-    let mut line = String::new();
-    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let at = Address::Ip(format!("127.0.0.1:{}", line.trim()).parse().unwrap());
+    let at = Address::Ip(at);
     let mut jobs = vec![upgrade(bytes(1_000_000)), connect(bytes(1_000_000)), Job::get("/")];
     jobs.extend([expecting(true), expecting(false)]);
     let jobs = run(&at, |_| {}, jobs);

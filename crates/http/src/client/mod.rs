@@ -113,6 +113,8 @@ pub struct Exchange {
     /// The encoded head: the request's, until the response's takes its place.
     head: Vec<u8>,
     fields: Fields,
+    /// Those of the client: what was taken within them is read again within them.
+    limits: Limits,
     body: Body,
     up: Pipe,
     down: Pipe,
@@ -141,18 +143,17 @@ impl Exchange {
     /// The response's head, once it is there.
     pub fn response(&mut self) -> Option<Response<'_>> {
         self.framing?;
-        let limits = Limits { head_bytes: u32::MAX, headers: u32::MAX, ..Limits::default() };
-        let parsed = parse_response(&self.head, &mut Progress::new(), &mut self.fields, &limits);
+        let (seen, fields) = (&mut Progress::new(), &mut self.fields);
+        let parsed = parse_response(&self.head, seen, fields, &self.limits);
         parsed.ok().flatten().map(|(response, _)| response)
     }
 
     /// Hands over the interim responses (100, 102, 103; RFC 9110 §15.2) that came since the last
     /// call, in their order. All of them together may be as long as one head.
     pub fn interim(&mut self, mut take: impl FnMut(Response<'_>)) {
-        let limits = Limits { headers: u32::MAX, ..Limits::default() };
         let (fields, mut rest) = (&mut self.fields, &self.interim[..]);
         while let Ok(Some((response, n))) =
-            parse_response(rest, &mut Progress::new(), fields, &limits)
+            parse_response(rest, &mut Progress::new(), fields, &self.limits)
         {
             take(response);
             rest = &rest[n..];
@@ -194,9 +195,8 @@ impl Exchange {
     /// The response's trailers, once it is complete; those that must not be any are left out
     /// (RFC 9110 §6.5.1).
     pub fn trailers(&mut self) -> Option<Headers<'_>> {
-        let limits = Limits { headers: u32::MAX, ..Limits::default() };
         let (section, fields) = (&self.trailers[..], &mut self.fields);
-        self.over.then(|| parse_trailers(section, fields, &limits).ok()).flatten()
+        self.over.then(|| parse_trailers(section, fields, &self.limits).ok()).flatten()
     }
 
     /// Why there will be no complete response.
@@ -307,6 +307,7 @@ impl Client {
         let (to, birth, method) = (to.into(), env.calls.birth(), Method::new(head.method));
         let (up, down) = (Pipe::new(env.pool.take()), Pipe::new(env.pool.take()));
         let pool = env.shared.get(self.pool);
+        let limits = pool.config.limits;
         let slot = pool.exchanges.insert(Exchange {
             birth,
             owner,
@@ -314,6 +315,7 @@ impl Client {
             to: to.clone(),
             head: bytes,
             fields: Fields::new(),
+            limits,
             body: head.body,
             up,
             down,

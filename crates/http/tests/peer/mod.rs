@@ -6,8 +6,9 @@ use loopwork_http::core::{Body, Headers, Malformed, Method, Request};
 use loopwork_http::tcp::reactor::{Env, Handle, Id, Loop, Mailbox, Os};
 use loopwork_http::tcp::{Close, Flow, Host, listen, shutdown};
 use loopwork_http::{Answer, App, Http, Late, Reply, Upgrade};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -491,4 +492,13 @@ impl Peer {
         assert!(self.buf.is_empty(), "{:?}", String::from_utf8_lossy(&self.buf));
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     }
+}
+
+/// Node with this script, which says its port first; `None` where there is no Node.
+pub(crate) fn node(script: &str) -> Option<(Child, SocketAddr)> {
+    let mut command = Command::new("node");
+    let mut node = command.args(["-e", script]).stdout(Stdio::piped()).spawn().ok()?;
+    let mut line = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    Some((node, format!("127.0.0.1:{}", line.trim()).parse().unwrap()))
 }
