@@ -16,7 +16,6 @@ mod nc;
 mod serve;
 mod sim;
 mod stdio;
-mod url;
 mod ws;
 
 use clap::{ArgMatches, Command};

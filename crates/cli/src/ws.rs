@@ -11,9 +11,9 @@
 
 use crate::common::{self, Fail, Outcome, parsed, talk, text};
 use crate::stdio::{CHUNK, Input, Output};
-use crate::url::{Bad, Url};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::Request;
+use loopwork::http::{BadUrl, Url};
 use loopwork::http::{Http, Offer, Reply};
 use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Ws};
 use loopwork::{Env, Flow, Id, Instant, Loop, Os, http};
@@ -75,11 +75,11 @@ pub(crate) fn command() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let url = Url::parse(text(matches, "url").unwrap_or_default(), &["ws"]).map_err(|bad| {
         Fail::usage(match bad {
-            Bad::Scheme(scheme) if scheme == "wss" => {
+            BadUrl::Scheme(scheme) if scheme == "wss" => {
                 "wss is not spoken by this build; take a ws:// URL".to_string()
             }
-            Bad::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
-            Bad::Malformed(why) => format!("that is no URL: {why}"),
+            BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
+            BadUrl::Malformed(why) => format!("that is no URL: {why}"),
         })
     })?;
     let addresses = loopwork::resolve(&url.host, url.port).map_err(|error| {

@@ -14,6 +14,7 @@ mod pipe;
 mod proxied;
 mod reply;
 mod server;
+mod url;
 mod waits;
 
 pub use app::{App, Never, NoUpgrade, Offer, Upgrade};
@@ -23,6 +24,7 @@ pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};
 pub use server::{Conn, Http, Serving};
+pub use url::{Bad as BadUrl, Url};
 pub use waits::Late;
 
 #[cfg(doctest)]

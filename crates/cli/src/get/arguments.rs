@@ -6,9 +6,9 @@
 
 use super::codes;
 use crate::common::{self, Fail, parsed, text};
-use crate::url::{Bad, Url};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::encode;
+use loopwork::http::{BadUrl, Url};
 use std::io::Read;
 use std::time::Duration;
 
@@ -171,16 +171,16 @@ fn is_close(value: &str) -> bool {
 }
 
 /// A URL that is none, or none of ours: the exit code and the line.
-pub(super) fn bad_url(bad: Bad) -> Fail {
+pub(super) fn bad_url(bad: BadUrl) -> Fail {
     match bad {
-        Bad::Scheme(scheme) if scheme == "https" => {
+        BadUrl::Scheme(scheme) if scheme == "https" => {
             let text = "https is not spoken by this build; take an http:// URL";
             Fail::new(codes::PROTOCOL, text)
         }
-        Bad::Scheme(scheme) => {
+        BadUrl::Scheme(scheme) => {
             Fail::new(codes::PROTOCOL, format!("{scheme} is not spoken here; take an http:// URL"))
         }
-        Bad::Malformed(why) => Fail::new(codes::URL, format!("that is no URL: {why}")),
+        BadUrl::Malformed(why) => Fail::new(codes::URL, format!("that is no URL: {why}")),
     }
 }
 

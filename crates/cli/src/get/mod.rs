@@ -10,9 +10,9 @@ mod report;
 
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::Output;
-use crate::url::Url;
 use arguments::{Sink, Wanted};
 use clap::{ArgMatches, Command};
+use loopwork::http::Url;
 use loopwork::http::client::{Client, Config, Failure, Ticket};
 use loopwork::http::core::encode::{self, Connection, RequestHead};
 use loopwork::http::core::{Body, Response, Version};

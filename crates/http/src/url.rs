@@ -11,19 +11,20 @@ use std::fmt::Write as _;
 /// `URI = scheme "://" host [ ":" port ] path [ "?" query ]`, without a fragment, which is never
 /// sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Url {
+pub struct Url {
     /// In lower case.
-    pub(crate) scheme: String,
+    pub scheme: String,
     /// A name, an IPv4 address, or an IPv6 address in brackets; in lower case.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub host: String,
+    /// That of the scheme where none is named.
+    pub port: u16,
     /// Path and query, ready to be sent; begins with a slash.
-    pub(crate) target: String,
+    pub target: String,
 }
 
 /// Why a text is no URL for us.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Bad {
+pub enum Bad {
     /// The scheme is none of those that are asked for.
     Scheme(String),
     /// The text breaks the grammar, and how.
@@ -31,13 +32,23 @@ pub(crate) enum Bad {
 }
 
 /// The port that a scheme has when the URL names none.
-pub(crate) fn default_port(scheme: &str) -> u16 {
+fn default_port(scheme: &str) -> u16 {
     if matches!(scheme, "https" | "wss") { 443 } else { 80 }
 }
 
 impl Url {
     /// Reads a URL. Without a scheme it is taken for one of `schemes[0]`.
-    pub(crate) fn parse(text: &str, schemes: &[&str]) -> Result<Url, Bad> {
+    ///
+    /// ```
+    /// use loopwork_http::Url;
+    /// let url = Url::parse("Example.org:8080/a/../b?c#d", &["http"]).unwrap();
+    /// assert_eq!((url.host.as_str(), url.port), ("example.org", 8080));
+    /// assert_eq!(url.target, "/b?c");
+    /// ```
+    ///
+    /// # Errors
+    /// A scheme that is not among `schemes`, or what cannot be sent as it stands.
+    pub fn parse(text: &str, schemes: &[&str]) -> Result<Url, Bad> {
         if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
             return Err(Bad::Malformed("white space has to be written as %20"));
         }
@@ -58,7 +69,10 @@ impl Url {
     }
 
     /// Where a `Location` leads from here (RFC 3986 §5.2).
-    pub(crate) fn join(&self, location: &str, schemes: &[&str]) -> Result<Url, Bad> {
+    ///
+    /// # Errors
+    /// As [`Url::parse`].
+    pub fn join(&self, location: &str, schemes: &[&str]) -> Result<Url, Bad> {
         let scheme = location.split_once(':').map(|(scheme, _)| scheme);
         if scheme.is_some_and(is_scheme) {
             return match location.contains("://") {
@@ -86,7 +100,8 @@ impl Url {
     }
 
     /// The value of `Host`: the port stands there unless it is the scheme's.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         match self.port == default_port(&self.scheme) {
             true => self.host.clone(),
             false => format!("{}:{}", self.host, self.port),
@@ -94,16 +109,29 @@ impl Url {
     }
 
     /// Whether credentials for one may be shown to the other.
-    pub(crate) fn same_origin(&self, other: &Url) -> bool {
+    #[must_use]
+    pub fn same_origin(&self, other: &Url) -> bool {
         (&self.scheme, &self.host, self.port) == (&other.scheme, &other.host, other.port)
     }
 
     /// The last part of the path, under which the answer could be kept.
-    pub(crate) fn file_name(&self) -> Option<&str> {
+    #[must_use]
+    pub fn file_name(&self) -> Option<&str> {
         let (path, _) = self.target.split_once('?').unwrap_or((&self.target, ""));
         path.rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."))
     }
 }
+
+impl std::fmt::Display for Bad {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Bad::Scheme(scheme) => write!(f, "{scheme} is not spoken here"),
+            Bad::Malformed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Bad {}
 
 impl std::fmt::Display for Url {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
