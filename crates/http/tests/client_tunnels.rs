@@ -119,7 +119,8 @@ fn a_tunnel_that_breaks_is_a_failure() {
         peer.until(b"\r\n\r\n");
         peer.send(SWITCH);
         peer.until(b"reset me");
-        // Bytes that nobody has read make the close a reset.
+        // Bytes that nobody has read make the close a reset: time for them to come.
+        std::thread::sleep(Duration::from_millis(300));
     });
     let job = one(&at, |_| {}, upgrade([b"reset me".to_vec(), bytes(20_000_000)].concat()));
     assert_eq!((job.status, job.failure()), (101, Failure::Closed));

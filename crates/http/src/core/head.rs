@@ -3,14 +3,14 @@
 //! Rules:
 //!
 //! * the usual head comes in one piece, so the first look parses at once, in one pass;
-//! * of a head in pieces each new byte is searched once, for line ends, and the head is parsed
+//! * of a head in pieces each new byte is searched once ([`Progress`]), and the head is parsed
 //!   again only when its first line is whole and when it is whole: three passes at the most;
 //! * what is refused, and as what, does not depend on how the bytes were cut (only how soon
 //!   does): a search that finds something wrong leaves it to the pass to name the first sin in
 //!   the bytes' order.
 
 use super::{
-    Fields, Headers, Limits, Malformed, Method, Request, Response, Version,
+    Fields, Headers, Limits, Malformed, Method, Progress, Request, Response, Version,
     cursor::Cursor,
     fields::Known,
     limits::METHOD_BYTES,
@@ -20,102 +20,6 @@ use super::{
     simd::{self, First, Lanes, Task},
     target::{self, Target},
 };
-
-/// How far a head that is not whole was looked at. One per connection; 8 bytes.
-///
-/// It starts anew by itself when a parse ends in a head or in an error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes in which no end was found; 0 before the first look.
-    searched: u32,
-    /// Was the whole first line parsed?
-    first_line: bool,
-}
-
-impl Progress {
-    /// Nothing was looked at.
-    pub const fn new() -> Self {
-        Self { searched: 0, first_line: false }
-    }
-
-    /// Has no byte of the next head come yet? Then the connection is idle, not slow.
-    pub const fn is_idle(&self) -> bool {
-        self.searched == 0
-    }
-
-    /// One byte is new, and it ends nothing: for who drips, all that there is to do.
-    #[inline(always)]
-    fn waits(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
-        let [.., before, new] = bytes else { return false };
-        let one = self.searched as usize == bytes.len() - 1;
-        let most = if self.first_line { usize::MAX } else { longest };
-        let fits = bytes.len() < limits.head_bytes as usize && bytes.len() <= most;
-        let waits = one && fits && *new != b'\n' && *before != b'\r';
-        if waits {
-            scan::work::add(1);
-            self.searched += 1;
-        }
-        waits
-    }
-
-    /// Searches what is new for a reason to parse: the head is whole, its first line is whole,
-    /// there is a CR or LF that stands alone, or it is too long. `longest` is how long a first
-    /// line can be.
-    #[inline(never)]
-    fn search(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
-        if limits.lenient.in_heads() {
-            return self.search_loosely(bytes, limits, longest);
-        }
-        let room = limits.head_bytes as usize;
-        let head = &bytes[..bytes.len().min(room)];
-        // A CR at the very end waits for the byte behind it.
-        let start = (self.searched as usize).min(head.len()).saturating_sub(1);
-        self.searched = head.len() as u32;
-        scan::work::add(head.len() - start);
-        memchr::memchr2_iter(b'\r', b'\n', &head[start..]).any(|found| {
-            let (line, rest) = head.split_at(start + found);
-            match rest {
-                [b'\r', next, ..] => *next != b'\n',
-                [b'\r'] => false,
-                _ => {
-                    // An empty line may come before the first one.
-                    let first_line = !self.first_line && line != b"\r";
-                    first_line || !line.ends_with(b"\r") || line.ends_with(b"\r\n\r")
-                }
-            }
-        }) || head.len() >= room
-            || (!self.first_line && head.len() > longest)
-    }
-
-    /// The same where ends of lines, or empty ones, need not be as the grammar has them: a line
-    /// ends with LF, and what stands before it is looked at when the line is whole.
-    #[cold]
-    fn search_loosely(&mut self, bytes: &[u8], limits: &Limits, longest: usize) -> bool {
-        let room = limits.head_bytes as usize;
-        let head = &bytes[..bytes.len().min(room)];
-        let start = (self.searched as usize).min(head.len());
-        self.searched = head.len() as u32;
-        scan::work::add(head.len() - start);
-        loose::ends(head, start, self.first_line, limits)
-            || head.len() >= room
-            || (!self.first_line && head.len() > longest)
-    }
-
-    /// A pass has stopped before the head's end: is that wrong, or does it need more bytes?
-    #[cold]
-    fn stopped(&mut self, stop: Stop, head: usize, room: usize) -> Result<usize, Malformed> {
-        let sin = match stop {
-            Stop::More if head < room => {
-                self.searched = head as u32;
-                return Ok(0);
-            }
-            Stop::More => Malformed::HeadTooLarge,
-            Stop::Bad(sin) => sin,
-        };
-        *self = Self::new();
-        Err(sin)
-    }
-}
 
 /// Parses the head of a request at the start of `bytes`.
 ///
@@ -139,7 +43,7 @@ pub fn parse_request<'a>(
     if seen.is_idle() {
         return request(bytes, seen, fields, limits);
     }
-    if seen.waits(bytes, limits, longest_line(limits)) {
+    if seen.waits(bytes) {
         return Ok(None);
     }
     more_of_request(bytes, seen, fields, limits)
@@ -252,7 +156,7 @@ pub fn parse_response<'a>(
     if seen.is_idle() {
         return response(bytes, seen, fields, limits);
     }
-    if seen.waits(bytes, limits, usize::MAX) {
+    if seen.waits(bytes) {
         return Ok(None);
     }
     more_of_response(bytes, seen, fields, limits)
