@@ -333,7 +333,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
     pub(crate) fn linger(&self, s: &mut Serving<A::Exchange>, io: &mut Io<'_>) {
         s.stage = Stage::Linger;
         let (stall, wait) = (self.config.write_timeout, self.config.linger);
-        io.end_and_drain(Drain { stall, wait, ..Drain::default() });
+        let least = self.config.least_download();
+        io.end_and_drain(Drain { stall, least, wait, ..Drain::default() });
     }
 
     /// Answers what is no request, and ends: always true, for what lies behind it is dropped.

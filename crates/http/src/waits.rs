@@ -61,6 +61,11 @@ impl Config {
         io.set_deadline(Some(if rated { window } else { wait.until }));
     }
 
+    /// Bytes that have to be taken of a response in each `write_timeout`.
+    pub(crate) fn least_download(&self) -> u64 {
+        in_window(self.download_rate, self.write_timeout)
+    }
+
     /// The reader of a response is awaited, or whoever has to go on with it.
     pub(crate) fn await_reader(&self, wait: &mut Wait, io: &mut Io<'_>) {
         (wait.mark, wait.held) = (io.count.sent, false);
@@ -107,7 +112,7 @@ impl Wait {
         let waits = !io.out.buffer().is_empty();
         let moved = io.count.sent.saturating_sub(std::mem::replace(&mut self.mark, io.count.sent));
         let waited = std::mem::replace(&mut self.held, waits);
-        let least = in_window(config.download_rate, config.write_timeout);
+        let least = config.least_download();
         waits && (moved == 0 || (waited && moved < least))
     }
 }

@@ -98,7 +98,10 @@ impl Protocol for Peers {
 
     fn on_end(&mut self, conn: &mut Script, io: &mut Io<'_>) {
         self.0.borrow_mut().ended = Some(io.env.now.since(conn.began));
-        io.end();
+        // Who has more to say goes on.
+        if conn.next == conn.steps.len() {
+            io.end();
+        }
     }
 
     fn on_close(&mut self, conn: Script, _: Id, env: &mut Env, why: Close) {
@@ -314,6 +317,22 @@ fn who_reads_too_slowly_is_cut_off() {
     assert!(seen.ended.unwrap() > secs(300));
     let (_, log) = run(|http| http.config.download_rate = 0, get("/sized?100000"), Some(200));
     assert_eq!(log.late, []);
+}
+
+#[test]
+fn a_last_answer_is_not_waited_for_without_end() {
+    let last = b"GET /blob?150000 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".to_vec();
+    // What the kernels do not hold is taken too slowly, all of it behind the last response's end.
+    let set = |http: &mut Http<Site>| http.config.download_rate = 1000;
+    let (seen, log) = run(set, vec![(secs(0), last.clone())], Some(100));
+    let (when, why) = seen.closed.unwrap();
+    assert_eq!((why, log.late), (Close::Reset, vec![]));
+    assert!(when >= secs(30) && when < secs(61) + EXACT, "{when:?}");
+    // Who has all of it, and drips on, is heard for five seconds.
+    let drops = drip(secs(1), secs(1), b"x", 100);
+    let (seen, log) = run(|_| {}, [vec![(secs(0), last)], drops].concat(), None);
+    let (when, _) = seen.closed.unwrap();
+    assert!(when >= secs(5) && when < secs(7) && log.late.is_empty(), "{when:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 //!
 //! Rules of this file:
 //! * Nothing that is dropped is shown or kept, and all of it is bounded: by time and by bytes.
-//! * A peer that takes our words, however slowly, has its time for them first.
+//! * A peer that takes our words, and not too slowly, has its time for them first.
 
 use crate::connection::Work;
 use crate::state::FIN;
@@ -17,9 +17,12 @@ use std::time::Duration;
 /// How long, and how much, a connection is drained ([`Io::end_and_drain`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Drain {
-    /// Without one byte taken of output that waits: then it is given up, by a reset. 30 s: a
-    /// mobile peer comes back from a tunnel.
+    /// With too little taken of output that waits: then it is given up, by a reset. 30 s: a mobile
+    /// peer comes back from a tunnel.
     pub stall: Duration,
+    /// Bytes that have to be taken of what waits in each [`stall`](Self::stall), or it is given up:
+    /// 1. More of them bound how long a slow reader can hold its connection.
+    pub least: u64,
     /// For the peer's end behind ours: 5 s, some round trips and a retransmission.
     pub wait: Duration,
     /// Bytes that are dropped: 64 MiB, what 100 Mbit/s bring in 5 s.
@@ -29,7 +32,7 @@ pub struct Drain {
 impl Default for Drain {
     fn default() -> Self {
         let (stall, wait) = (Duration::from_secs(30), Duration::from_secs(5));
-        Drain { stall, wait, bytes: 64 << 20 }
+        Drain { stall, least: 1, wait, bytes: 64 << 20 }
     }
 }
 
@@ -98,7 +101,7 @@ impl<P: Protocol> Work<'_, P> {
     pub(crate) fn drain_due(&mut self, now: Instant) -> bool {
         let (fin, sent) = (self.link.state.has(FIN), self.link.count.sent);
         let Some(drain) = &mut self.link.wish.drain else { return false };
-        let moved = std::mem::replace(&mut drain.sent, sent) != sent;
+        let moved = sent - std::mem::replace(&mut drain.sent, sent) >= drain.how.least.max(1);
         let stall = drain.how.stall;
         match (fin, moved) {
             (true, _) => self.link.wish.abort(Close::Finished),
