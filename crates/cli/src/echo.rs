@@ -7,7 +7,7 @@
 
 use crate::common::{self, Outcome};
 use crate::serve::shutdown_timeout;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::{Body, Headers, Method, Request};
 use loopwork::http::{Answer, App, Http, Reply};
 use loopwork::{Address, Env, Id, Loop, Os, tcp, udp};
@@ -20,6 +20,7 @@ Examples:
   loopwork echo udp 127.0.0.1:7000     then: echo hi | loopwork nc -u -w 1 127.0.0.1 7000
   loopwork echo http --greet hello     then: loopwork get -d hi http://127.0.0.1:PORT/
   loopwork echo ws                     then: loopwork ws ws://127.0.0.1:PORT/
+  loopwork echo ws --deflate           the same, with permessage-deflate
 
 tcp greets who connects, http greets who asks with GET and gives back the body of POST and PUT, ws
 gives back each message with its type, udp each datagram.
@@ -50,6 +51,12 @@ pub(crate) fn command() -> Command {
                 .allow_hyphen_values(true)
                 .default_value("欢迎光临"),
         )
+        .arg(
+            Arg::new("deflate")
+                .long("deflate")
+                .help("ws: compress messages for clients that offer it")
+                .action(ArgAction::SetTrue),
+        )
         .arg(shutdown_timeout())
 }
 
@@ -63,7 +70,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     match common::text(matches, "protocol").unwrap_or_default() {
         "tcp" => streams(at, timeout, "tcp", Tcp { greeting }),
         "http" => streams(at, timeout, "http", Http::new(Web { greeting })),
-        "ws" => streams(at, timeout, "ws", crate::ws::echo_server()),
+        "ws" => streams(at, timeout, "ws", crate::ws::echo_server(matches.get_flag("deflate"))),
         _ => datagrams(at, timeout),
     }
 }

@@ -15,7 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::Request;
 use loopwork::http::{BadUrl, Url};
 use loopwork::http::{Http, Offer, Reply};
-use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Ws};
+use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Terms, Ws};
 use loopwork::{Env, Flow, Id, Instant, Loop, Os, http};
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -117,6 +117,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
         target: &wanted.target,
         protocols: &protocols,
         headers: &headers,
+        // Who has it compresses, and who has it not says so.
+        deflate: Some(Terms::default()),
     };
     loopwork::ws::dial_any(&mut lp.env, host, addresses, &open, ()).map_err(|why| {
         Fail::usage(format!("the handshake cannot be sent: {why}; check -H, -o and -s"))
@@ -387,9 +389,11 @@ pub(crate) fn echo(path: Option<String>) -> Ws<Echo> {
     Ws::new(Echo { path })
 }
 
-/// A server that has the echo and nothing else.
-pub(crate) fn echo_server() -> Http<Nothing, Ws<Echo>> {
-    Http::with_upgrade(Nothing, echo(None))
+/// A server that has the echo and nothing else, with permessage-deflate or not.
+pub(crate) fn echo_server(deflate: bool) -> Http<Nothing, Ws<Echo>> {
+    let mut echo = echo(None);
+    echo.config.deflate = deflate.then(Terms::default);
+    Http::with_upgrade(Nothing, echo)
 }
 
 /// No page is here.

@@ -139,7 +139,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     let (server, at) = tcp::listen(&mut stage.lp, here, echo).expect("a port");
     let asker = Ws::new(Asker { breaks: plan.breaks(), over: 0 });
     let client = ledger::add(&mut stage.lp, "client", &book, asker);
-    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[] };
+    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[], deflate: None };
     for n in 0..plan.connections {
         let (n, bytes) = (n * MESSAGES, plan.bytes / 2);
         let asked = Asked { n, bytes, sizes: Vec::new(), got: 0, open: false };

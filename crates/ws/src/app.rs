@@ -5,7 +5,7 @@
 //! * Whatever ends a connection, `on_close` says it, once, and takes its state.
 
 use crate::core::handshake::BadAnswer;
-use crate::core::{CloseCode, Limits, Violation};
+use crate::core::{CloseCode, Limits, Terms, Violation};
 use crate::{Handshake, Socket};
 use loopwork_http::Offer;
 use loopwork_http::core::{Limits as HeadLimits, Malformed, Request, Response};
@@ -148,6 +148,14 @@ impl std::error::Error for Failure {}
 pub struct Config {
     /// Of messages.
     pub limits: Limits,
+    /// Server: permessage-deflate (RFC 7692), at most so. `None`: offers of it are declined. A
+    /// client offers it by [`Open::deflate`](crate::Open::deflate).
+    pub deflate: Option<Terms>,
+    /// How hard compression tries, 0 to 9. 1: three times as fast as 6, for a tenth more bytes.
+    pub level: u8,
+    /// Shorter messages are not compressed: 128 bytes. Below that there is little to be saved, and
+    /// it costs as much as sending some packets.
+    pub compress_from: usize,
     /// Without a frame from the peer: then it is sent a Ping. 120 s: below the minutes after
     /// which middleboxes forget a connection, and rare enough to cost nothing.
     pub idle: Duration,
@@ -166,6 +174,9 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             limits: Limits::default(),
+            deflate: None,
+            level: 1,
+            compress_from: 128,
             idle: Duration::from_secs(120),
             pong: Duration::from_secs(10),
             close: Duration::from_secs(10),

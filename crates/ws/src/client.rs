@@ -5,9 +5,10 @@
 //! * The answer is bounded, in bytes and in time, and nothing of it is believed before all of it
 //!   was checked. Bytes behind it are the first frames.
 
+use crate::codec::Agreed;
 use crate::conn::{Conn, Ws};
 use crate::core::handshake::{self, BadAnswer, MAX_PROTOCOLS, VERSION};
-use crate::core::{Receiver, Role};
+use crate::core::{Role, Terms};
 use crate::server::is_own_header;
 use crate::socket::{Extra, Link, Stage};
 use crate::{App, Failure};
@@ -31,6 +32,8 @@ pub struct Open<'a> {
     pub protocols: &'a [&'a str],
     /// Headers of one's own: `Origin`, `Authorization`, `Cookie`.
     pub headers: &'a [(&'a str, &'a str)],
+    /// permessage-deflate (RFC 7692), as it is offered; `None`: it is not.
+    pub deflate: Option<Terms>,
 }
 
 /// A handshake under way.
@@ -39,6 +42,7 @@ pub(crate) struct Opening {
     request: Vec<u8>,
     protocols: Vec<String>,
     key: [u8; 24],
+    deflate: Option<Terms>,
     progress: Progress,
     interim: u8,
 }
@@ -89,6 +93,12 @@ impl<C> Conn<C> {
         let mut request = env.pool.take();
         let protocols = open.protocols.join(", ");
         let offer = (!protocols.is_empty()).then_some(("Sec-WebSocket-Protocol", &*protocols));
+        let mut terms = Vec::new();
+        if let Some(deflate) = open.deflate {
+            deflate.offer(&mut terms);
+        }
+        let terms = std::str::from_utf8(&terms).unwrap_or_default();
+        let extension = (!terms.is_empty()).then_some(("Sec-WebSocket-Extensions", terms));
         let own = [
             ("Upgrade", "websocket"),
             ("Sec-WebSocket-Version", VERSION),
@@ -105,13 +115,15 @@ impl<C> Conn<C> {
         let (host, target) = (open.host, open.target);
         let connection = Connection::Upgrade;
         let head = RequestHead { method: "GET", target, host, body: Body::None, connection };
-        let headers = own.into_iter().chain(offer).chain(open.headers.iter().copied());
+        let headers =
+            own.into_iter().chain(offer).chain(extension).chain(open.headers.iter().copied());
         encode::request_head(&mut request, &head, headers)?;
         let protocols = open.protocols.iter().map(|&name| name.to_owned()).collect();
-        let opening = Opening { request, protocols, key, progress: Progress::new(), interim: 0 };
+        let (deflate, progress) = (open.deflate, Progress::new());
+        let opening = Opening { request, protocols, key, deflate, progress, interim: 0 };
         let extra = Some(Box::new(Extra::Opening(opening)));
         let link = Link::new(Role::Client, Stage::Opening, extra);
-        Ok(Conn { receiver: Receiver::new(Role::Client), link, app })
+        Ok(Conn::new(link, app))
     }
 }
 
@@ -146,12 +158,17 @@ impl<A: App> Ws<A> {
             }
             let key = std::str::from_utf8(&opening.key).unwrap_or_default();
             let headers = answer.headers.iter();
-            let checked = check(answer.status, headers, key, &opening.protocols);
-            self.app.on_answer(&mut c.app, io.env, &answer, checked);
-            break checked.map(|_| ()).map_err(Failure::Answer);
+            let checked = check(answer.status, headers, key, opening);
+            let protocol = checked.map(|(protocol, _)| protocol);
+            self.app.on_answer(&mut c.app, io.env, &answer, protocol);
+            break checked.map(|(_, terms)| terms).map_err(Failure::Answer);
         };
         match outcome {
-            Ok(()) => self.open(c, io),
+            Ok(terms) => {
+                c.link.deflate = terms.map(Agreed::new);
+                c.receiver.inflates(terms.is_some());
+                self.open(c, io);
+            }
             Err(why) => {
                 c.link.fail(why);
                 c.link.stage = Stage::Ended;
@@ -167,12 +184,12 @@ fn check<'a, 'o>(
     status: u16,
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     key: &str,
-    offered: &'o [String],
-) -> Result<Option<&'o str>, BadAnswer> {
+    opening: &'o Opening,
+) -> Result<(Option<&'o str>, Option<Terms>), BadAnswer> {
     let mut names = [""; MAX_PROTOCOLS];
-    for (slot, name) in names.iter_mut().zip(offered) {
+    for (slot, name) in names.iter_mut().zip(&opening.protocols) {
         *slot = name;
     }
-    let names = names.get(..offered.len()).unwrap_or_default();
-    handshake::check_response(status, headers, key, names)
+    let names = names.get(..opening.protocols.len()).unwrap_or_default();
+    handshake::check_response(status, headers, key, names, opening.deflate)
 }

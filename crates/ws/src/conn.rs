@@ -8,6 +8,7 @@
 //! * While the output is full, or the application paused, no message is taken up: the stream
 //!   keeps the bytes and shows them again. Who reads on all the same is owed one Pong at most.
 
+use crate::codec::{self, Shared};
 use crate::core::close::{self, CloseFrame};
 use crate::core::frame::{self, Opcode};
 use crate::core::{self, CloseCode, Receiver, Role, Violation};
@@ -32,6 +33,7 @@ pub struct Ws<A> {
     /// Limits and deadlines.
     pub config: Config,
     pub(crate) fields: Fields,
+    pub(crate) shared: Shared,
 }
 
 /// The state of one WebSocket.
@@ -41,10 +43,18 @@ pub struct Conn<C> {
     pub(crate) app: C,
 }
 
+impl<C> Conn<C> {
+    pub(crate) fn new(link: Link, app: C) -> Self {
+        let mut receiver = Receiver::new(link.role);
+        receiver.inflates(link.deflate.is_some());
+        Conn { receiver, link, app }
+    }
+}
+
 impl<A: App> Ws<A> {
     /// WebSockets of this application, with the default limits and deadlines.
     pub fn new(app: A) -> Self {
-        Ws { app, config: Config::default(), fields: Fields::new() }
+        Ws { app, config: Config::default(), fields: Fields::new(), shared: Shared::default() }
     }
 
     /// Bytes of one WebSocket's state, without the application's.
@@ -54,7 +64,9 @@ impl<A: App> Ws<A> {
     pub(crate) fn open(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>) {
         (c.link.stage, c.link.extra) = (Stage::Open, None);
         self.listen_anew(&mut c.link, io);
-        self.app.on_open(&mut c.app, &mut Socket::new(io.reborrow(), &mut c.link, &self.config));
+        let (config, shared) = (&self.config, &mut self.shared);
+        let mut socket = Socket::new(io.reborrow(), &mut c.link, config, shared);
+        self.app.on_open(&mut c.app, &mut socket);
     }
 
     /// The peer is there: the deadline begins anew.
@@ -87,8 +99,16 @@ impl<A: App> Ws<A> {
             used += n;
             let Some(message) = message else { break };
             heard = true;
-            let mut socket = Socket::new(io.reborrow(), link, &self.config);
+            let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
             match message {
+                core::Message::Compressed(opcode, payload) => {
+                    let told = self.inflated(link, app, io, opcode, payload);
+                    if let Err(violation) = told {
+                        pongs.settle(link, io);
+                        self.violated(link, io, violation);
+                        break;
+                    }
+                }
                 core::Message::Close(frame) => {
                     pongs.settle(link, io);
                     self.closed(link, io, &frame);
@@ -119,6 +139,33 @@ impl<A: App> Ws<A> {
             }
             _ => used,
         }
+    }
+
+    /// A message that came compressed.
+    fn inflated(
+        &mut self,
+        link: &mut Link,
+        app: &mut A::Conn,
+        io: &mut Io<'_>,
+        opcode: Opcode,
+        payload: &[u8],
+    ) -> Result<(), Violation> {
+        let Some(agreed) = link.deflate.as_mut() else { return Err(Violation::ReservedBits) };
+        let takeover = agreed.inflates_on(link.role);
+        // Out of the socket's reach while its message is shown.
+        let slot = if takeover { &mut agreed.inflater } else { &mut self.shared.inflater };
+        let mut inflater = slot.take().unwrap_or_default();
+        let limits = &self.config.limits;
+        let told =
+            codec::inflate(&mut inflater, takeover, limits, opcode, payload).map(|message| {
+                let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
+                self.app.on_message(app, &mut socket, message);
+            });
+        match link.deflate.as_mut() {
+            Some(agreed) if takeover => agreed.inflater = Some(inflater),
+            _ => self.shared.inflater = Some(inflater),
+        }
+        told
     }
 
     /// The peer's Close came: ours goes out if it has not, with the same code (RFC 6455 §5.5.1)
@@ -201,7 +248,8 @@ impl<A: App> Protocol for Ws<A> {
     fn on_drain(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         if c.link.stage == Stage::Open {
             let owed = c.link.extra.take();
-            let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+            let mut socket =
+                Socket::new(io.reborrow(), &mut c.link, &self.config, &mut self.shared);
             if let Some(Extra::Pong(payload)) = owed.as_deref() {
                 let _ = socket.frame(Opcode::Pong, payload.as_slice());
             }
@@ -211,7 +259,8 @@ impl<A: App> Protocol for Ws<A> {
 
     fn on_wake(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         if c.link.stage == Stage::Open {
-            let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+            let mut socket =
+                Socket::new(io.reborrow(), &mut c.link, &self.config, &mut self.shared);
             self.app.on_wake(&mut c.app, &mut socket);
         }
     }
@@ -238,7 +287,7 @@ impl<A: App> Protocol for Ws<A> {
         if c.link.stage == Stage::Opening {
             return io.abort(Close::Aborted);
         }
-        let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config);
+        let mut socket = Socket::new(io.reborrow(), &mut c.link, &self.config, &mut self.shared);
         socket.close(CloseCode::GOING_AWAY, "");
     }
 

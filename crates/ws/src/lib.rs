@@ -43,6 +43,7 @@
 
 mod app;
 mod client;
+mod codec;
 mod conn;
 pub mod core;
 mod server;
@@ -51,7 +52,7 @@ mod socket;
 pub use app::{App, Config, End, Failure, Message};
 pub use client::{Open, dial, dial_any};
 pub use conn::{Conn, Ws};
-pub use core::{CloseCode, Fragments, Limits};
+pub use core::{CloseCode, Fragments, Limits, Terms};
 pub use loopwork_http as http;
 pub use loopwork_http::tcp;
 pub use server::{Handshake, same_origin};

@@ -6,9 +6,11 @@
 //!   nothing of that head is sent.
 
 use crate::App;
+use crate::codec::Agreed;
 use crate::conn::{Conn, Ws};
-use crate::core::handshake::{self, VERSION, choose_protocol};
-use crate::core::{Receiver, Role};
+use crate::core::extension::NotExtensions;
+use crate::core::handshake::{self, Refusal, VERSION, choose_protocol};
+use crate::core::{Role, Terms};
 use crate::socket::{Link, Stage};
 use loopwork_http::core::{Invalid, Request, Version, encode};
 use loopwork_http::tcp::reactor::{Env, Id};
@@ -16,6 +18,7 @@ use loopwork_http::tcp::{Io, Out};
 use loopwork_http::{Offer, Upgrade};
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// An answer to a request for a WebSocket, while the application makes up its mind.
 pub struct Handshake<'a> {
@@ -84,6 +87,15 @@ fn is_meant(request: &Request<'_>) -> bool {
         || headers.contains("Sec-WebSocket-Version")
 }
 
+impl<A: App> Ws<A> {
+    /// What is agreed to of permessage-deflate. Where nothing is, the list has to be one, too.
+    fn agree(&self, request: &Request<'_>) -> Result<Option<Terms>, NotExtensions> {
+        let agreed = self.config.deflate.unwrap_or_default();
+        let agreed = agreed.accept(request.headers.get_all(EXTENSIONS))?;
+        Ok(agreed.filter(|_| self.config.deflate.is_some()))
+    }
+}
+
 impl<A: App> Upgrade for Ws<A> {
     fn offer(&mut self, request: &Request<'_>, io: &mut Io<'_>) -> Offer<Self::Conn> {
         if !is_meant(request) || !self.app.wants(request) {
@@ -93,8 +105,12 @@ impl<A: App> Upgrade for Ws<A> {
         let modern = request.version >= Version::Http11;
         let checked = handshake::check_request(request.method.as_str(), modern, headers.iter())
             .and_then(|key| choose_protocol(headers.get_all(PROTOCOL), &[]).map(|_| key));
-        let key = match checked {
-            Ok(key) => key,
+        let checked = checked.and_then(|key| {
+            let terms = self.agree(request).map_err(|_| Refusal::Extensions)?;
+            Ok((key, terms))
+        });
+        let (key, terms) = match checked {
+            Ok(checked) => checked,
             Err(why) => {
                 let version: &[_] = &[("Sec-WebSocket-Version", VERSION)];
                 let headers = if why.status() == 426 { version } else { &[] };
@@ -107,6 +123,12 @@ impl<A: App> Upgrade for Ws<A> {
         out.extend_from_slice(b"Connection: Upgrade\r\nSec-WebSocket-Accept: ");
         out.extend_from_slice(&handshake::accept_key(key));
         out.extend_from_slice(b"\r\n");
+        if let Some(terms) = terms {
+            out.extend_from_slice(EXTENSIONS.as_bytes());
+            out.extend_from_slice(b": ");
+            terms.write(out);
+            out.extend_from_slice(b"\r\n");
+        }
         let Io { id, out, env, .. } = io.reborrow();
         let mut answer = Handshake { id, env, out, request: *request, chosen: false };
         let app = match self.app.on_request(request, &mut answer) {
@@ -121,8 +143,9 @@ impl<A: App> Upgrade for Ws<A> {
             }
         };
         io.out.buffer().extend_from_slice(b"\r\n");
-        let link = Link::new(Role::Server, Stage::Open, None);
-        let mut conn = Conn { receiver: Receiver::new(Role::Server), link, app };
+        let mut link = Link::new(Role::Server, Stage::Open, None);
+        link.deflate = terms.map(Agreed::new);
+        let mut conn = Conn::new(link, app);
         self.open(&mut conn, io);
         Offer::Accept(conn)
     }

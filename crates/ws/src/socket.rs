@@ -6,8 +6,9 @@
 //! * Nothing follows a Close: what is sent behind it is dropped.
 
 use crate::client::Opening;
+use crate::codec::{Agreed, Shared};
 use crate::core::frame::{self, Fragments, MAX_CONTROL, Opcode};
-use crate::core::{CloseCode, Role, close};
+use crate::core::{CloseCode, Role, Terms, close};
 use crate::{Config, Failure, Message};
 use loopwork_http::tcp::reactor::{Env, Id};
 use loopwork_http::tcp::{Close, Count, Flow, Io, Out, Wishes};
@@ -60,6 +61,8 @@ impl Payload {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) extra: Option<Box<Extra>>,
+    /// Of permessage-deflate, if it was agreed on.
+    pub(crate) deflate: Option<Box<Agreed>>,
     /// Bytes in and out, modulo 2³², when the deadline was last thought over.
     pub(crate) received: u32,
     pub(crate) sent: u32,
@@ -74,8 +77,17 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(role: Role, stage: Stage, extra: Option<Box<Extra>>) -> Link {
-        let (failure, code, pinged) = (None, CloseCode::ABNORMAL, false);
-        Link { extra, received: 0, sent: 0, failure, code, stage, role, pinged }
+        Link {
+            extra,
+            deflate: None,
+            received: 0,
+            sent: 0,
+            failure: None,
+            code: CloseCode::ABNORMAL,
+            stage,
+            role,
+            pinged: false,
+        }
     }
 
     /// Something went wrong: the first thing counts.
@@ -96,13 +108,19 @@ pub struct Socket<'a> {
     wish: &'a mut Wishes,
     link: &'a mut Link,
     config: &'a Config,
+    shared: &'a mut Shared,
 }
 
 impl<'a> Socket<'a> {
     #[inline]
-    pub(crate) fn new(io: Io<'a>, link: &'a mut Link, config: &'a Config) -> Self {
+    pub(crate) fn new(
+        io: Io<'a>,
+        link: &'a mut Link,
+        config: &'a Config,
+        shared: &'a mut Shared,
+    ) -> Self {
         let Io { id, out, wish, count, env } = io;
-        Socket { id, env, count, out, wish, link, config }
+        Socket { id, env, count, out, wish, link, config, shared }
     }
 
     fn io(&mut self) -> Io<'_> {
@@ -129,6 +147,22 @@ impl<'a> Socket<'a> {
             Message::Text(text) => self.send_text(text),
             Message::Binary(bytes) => self.send_binary(bytes),
         }
+    }
+
+    /// Sends a message of either kind as it is, also where others are compressed: for what is short
+    /// of redundancy already, or is secret and stands beside what a stranger can choose (its
+    /// compressed length tells how alike they are).
+    pub fn send_plain(&mut self, message: &Message<'_>) -> Flow {
+        match message {
+            Message::Text(text) => self.plain(Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => self.plain(Opcode::Binary, bytes),
+        }
+    }
+
+    /// Whether permessage-deflate was agreed on, and how.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Terms> {
+        self.link.deflate.as_ref().map(|agreed| agreed.terms)
     }
 
     /// Sends the next part of a message that comes to be known bit by bit, as a frame of its own.
@@ -161,9 +195,34 @@ impl<'a> Socket<'a> {
         self.frame(Opcode::Pong, payload)
     }
 
-    /// Appends a frame, unless a Close is out.
+    /// Appends a frame, compressed if that was agreed on and is worth it.
     #[inline]
     pub(crate) fn frame(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
+        if self.link.deflate.is_some() {
+            self.packed(opcode, payload)
+        } else {
+            self.plain(opcode, payload)
+        }
+    }
+
+    #[inline(never)]
+    fn packed(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
+        let (open, role) = (self.link.stage == Stage::Open, self.link.role);
+        let compressed = match &mut self.link.deflate {
+            Some(agreed) if open && !opcode.is_control() => {
+                agreed.compress(self.shared, role, self.config, payload)
+            }
+            _ => None,
+        };
+        let Some(compressed) = compressed else { return self.plain(opcode, payload) };
+        let mask = mask(role, self.env);
+        frame::encode_compressed(self.out.buffer(), opcode, compressed, mask);
+        self.out.flow()
+    }
+
+    /// Appends a frame, unless a Close is out.
+    #[inline]
+    fn plain(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
         if self.link.stage == Stage::Open {
             let mask = mask(self.link.role, self.env);
             frame::encode(self.out.buffer(), opcode, payload, mask);

@@ -66,7 +66,7 @@ fn ping_pong(size: usize, clients: usize) -> usize {
     let here = "127.0.0.1:0".parse().unwrap();
     let (_, at) = listen(&mut lp, here, Http::with_upgrade(Site, Ws::new(server))).unwrap();
     let ws = add(&mut lp, |_| Ws::new(player));
-    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[] };
+    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[], deflate: None };
     for _ in 0..clients {
         dial(&mut lp.env, ws, at, &open, Seat::default()).unwrap();
     }

@@ -16,7 +16,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use support::*;
 
-const OPEN: Open<'_> = Open { host: "localhost", target: "/chat", protocols: &[], headers: &[] };
+const OPEN: Open<'_> =
+    Open { host: "localhost", target: "/chat", protocols: &[], headers: &[], deflate: None };
 
 /// A server that is played: it takes one connection, reads its request, and does as it likes.
 fn played<R: Send + 'static>(

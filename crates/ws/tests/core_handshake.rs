@@ -168,7 +168,7 @@ fn answered(
 ) -> Result<Option<&'static str>, BadAnswer> {
     let mut headers = response();
     change(&mut headers);
-    check_response(101, bytes(&headers), KEY, offered)
+    check_response(101, bytes(&headers), KEY, offered, None).map(|(protocol, _)| protocol)
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn answers() {
 #[test]
 fn hostile_66_answers_are_refused() {
     for status in [200, 302, 401, 426, 100] {
-        let answer = check_response(status, bytes(&response()), KEY, &[]);
+        let answer = check_response(status, bytes(&response()), KEY, &[], None);
         assert_eq!(answer, Err(BadAnswer::Status(status)));
     }
     let chat = |h: &mut Headers| h.push(("Sec-WebSocket-Protocol", "chat"));
@@ -228,7 +228,7 @@ proptest! {
         method in "\\PC{0,5}",
     ) {
         let _ = check_request(&method, true, [(name, &value[..])]);
-        let _ = check_response(101, [(name, &value[..])], KEY, &["chat"]);
+        let _ = check_response(101, [(name, &value[..])], KEY, &["chat"], None);
         let _ = choose_protocol([&value[..]], &["chat"]);
     }
 }

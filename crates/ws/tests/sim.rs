@@ -8,7 +8,7 @@ use loopwork_ws::http::core::Request;
 use loopwork_ws::http::{Http, Offer};
 use loopwork_ws::tcp::reactor::{Env, Id, Loop};
 use loopwork_ws::tcp::{add, listen, shutdown, unlisten};
-use loopwork_ws::{App, CloseCode, End, Handshake, Message, Open, Socket, Ws, dial};
+use loopwork_ws::{App, CloseCode, End, Handshake, Message, Open, Socket, Terms, Ws, dial};
 use std::cell::RefCell;
 use std::rc::Rc;
 use support::Site;
@@ -24,6 +24,8 @@ struct Notes {
     client_closed: usize,
     complete: usize,
     clean: usize,
+    /// What the last one has agreed to.
+    deflate: Option<Terms>,
 }
 
 /// Echoes, slowly at times: it pauses and is woken.
@@ -58,6 +60,10 @@ impl App for Echo {
     fn on_request(&mut self, _: &Request<'_>, _: &mut Handshake<'_>) -> Offer<()> {
         self.notes.borrow_mut().accepted += 1;
         Offer::Accept(())
+    }
+
+    fn on_open(&mut self, _: &mut (), socket: &mut Socket<'_>) {
+        self.notes.borrow_mut().deflate = socket.deflate();
     }
 
     fn on_message(&mut self, _: &mut (), socket: &mut Socket<'_>, message: Message<'_>) {
@@ -133,14 +139,20 @@ impl App for Asker {
 
 /// One run: what was noted, and its hash.
 fn run(seed: u64, faults: Faults, stop: bool) -> (Notes, u64) {
+    run_with(seed, faults, stop, None)
+}
+
+/// The same, where both offer and agree to this.
+fn run_with(seed: u64, faults: Faults, stop: bool, deflate: Option<Terms>) -> (Notes, u64) {
     let notes = Rc::new(RefCell::new(Notes::default()));
     let dice = |n| SplitMix::new(seed ^ n);
     let mut lp = Loop::new(Sim::with_faults(seed, faults));
-    let echo = Ws::new(Echo { notes: notes.clone(), dice: dice(1) });
+    let mut echo = Ws::new(Echo { notes: notes.clone(), dice: dice(1) });
+    echo.config.deflate = deflate;
     let here = "127.0.0.1:80".parse().unwrap();
     let (server, at) = listen(&mut lp, here, Http::with_upgrade(Site, echo)).unwrap();
     let ws = add(&mut lp, |_| Ws::new(Asker { notes: notes.clone(), dice: dice(2) }));
-    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[] };
+    let open = Open { host: "localhost", target: "/", protocols: &[], headers: &[], deflate };
     for _ in 0..CLIENTS {
         dial(&mut lp.env, ws, at, &open, Asked::default()).unwrap();
     }
@@ -169,6 +181,25 @@ fn rough_worlds_lose_nothing() {
         let all = (CLIENTS, CLIENTS, CLIENTS);
         assert_eq!((notes.client_closed, notes.complete, notes.clean), all);
         assert_eq!((notes.accepted, notes.server_closed), (CLIENTS, CLIENTS));
+        hash
+    });
+}
+
+#[test]
+fn rough_worlds_lose_nothing_that_is_compressed() {
+    let test = "rough_worlds_lose_nothing_that_is_compressed";
+    check(50, cargo_test("loopwork-ws", test), |seed| {
+        let bits = 9 + (seed % 7) as u8;
+        let terms = Terms {
+            server_takeover: seed & 1 == 1,
+            client_takeover: seed & 2 == 2,
+            server_bits: bits,
+            client_bits: 24 - bits,
+        };
+        let (notes, hash) = run_with(seed, Faults::rough(), false, Some(terms));
+        let all = (CLIENTS, CLIENTS, CLIENTS);
+        assert_eq!((notes.client_closed, notes.complete, notes.clean), all);
+        assert_eq!(notes.deflate, Some(terms));
         hash
     });
 }

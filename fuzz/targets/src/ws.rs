@@ -94,8 +94,8 @@ pub fn ws_handshake(data: &[u8]) {
     let asked = handshake::check_request("GET", true, there.iter().copied());
     assert_eq!(asked, handshake::check_request("GET", true, back()));
     assert!(asked.is_err() || asked.is_ok_and(handshake::is_valid_key));
-    let answered = handshake::check_response(101, there.iter().copied(), KEY, &OURS);
-    assert_eq!(answered, handshake::check_response(101, back(), KEY, &OURS));
+    let answered = handshake::check_response(101, there.iter().copied(), KEY, &OURS, None);
+    assert_eq!(answered, handshake::check_response(101, back(), KEY, &OURS, None));
     let accept = there.iter().any(|(_, value)| *value == handshake::accept_key(KEY));
     assert!(answered.is_err() || accept);
 

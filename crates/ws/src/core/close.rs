@@ -126,5 +126,5 @@ pub fn encode(out: &mut Vec<u8>, code: CloseCode, reason: &str, mask: Option<[u8
         return frame::encode(out, Opcode::Close, &[], mask);
     }
     let reason = truncate_reason(reason).as_bytes();
-    frame::encode_parts(out, Opcode::Close, &[&code.0.to_be_bytes(), reason], mask);
+    frame::encode_parts(out, Opcode::Close, false, &[&code.0.to_be_bytes(), reason], mask);
 }

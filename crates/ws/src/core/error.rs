@@ -37,6 +37,8 @@ pub enum Violation {
     ReservedCloseCode,
     /// Text, or the reason of a Close, that is not UTF-8 (§8.1).
     InvalidUtf8,
+    /// A message that is said to be compressed, and is not, or not to its end (RFC 7692 §7.2.2).
+    Compression,
     /// A message over [`Limits::message`](super::message::Limits::message).
     MessageTooBig,
     /// A message in more frames than [`Limits::frames`](super::message::Limits::frames).
@@ -48,7 +50,7 @@ impl Violation {
     #[must_use]
     pub const fn code(self) -> CloseCode {
         match self {
-            Violation::InvalidUtf8 => CloseCode::INVALID_PAYLOAD,
+            Violation::InvalidUtf8 | Violation::Compression => CloseCode::INVALID_PAYLOAD,
             Violation::MessageTooBig | Violation::TooManyFrames => CloseCode::TOO_BIG,
             _ => CloseCode::PROTOCOL_ERROR,
         }
@@ -71,6 +73,7 @@ impl Violation {
             Violation::TruncatedCloseCode => "close code of one byte",
             Violation::ReservedCloseCode => "close code not allowed",
             Violation::InvalidUtf8 => "invalid UTF-8",
+            Violation::Compression => "not compressed as it says",
             Violation::MessageTooBig => "message too big",
             Violation::TooManyFrames => "message in too many frames",
         }

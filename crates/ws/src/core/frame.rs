@@ -235,19 +235,25 @@ pub fn encode_header(
 pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     let most = if opcode.is_control() { MAX_CONTROL } else { payload.len() };
     let payload = payload.get(..most).unwrap_or(payload);
-    encode_parts(out, opcode, &[payload], mask);
+    encode_parts(out, opcode, false, &[payload], mask);
+}
+
+/// As [`encode`], of a message that permessage-deflate has compressed (RFC 7692 §6.1).
+pub fn encode_compressed(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    encode_parts(out, opcode, true, &[payload], mask);
 }
 
 /// Appends one whole frame whose payload is `parts`, one behind the other.
 pub(super) fn encode_parts(
     out: &mut Vec<u8>,
     opcode: Opcode,
+    rsv1: bool,
     parts: &[&[u8]],
     mask: Option<[u8; 4]>,
 ) {
     let len = parts.iter().map(|part| part.len()).sum::<usize>();
     out.reserve(MAX_HEADER + len);
-    encode_header(out, true, opcode, false, len as u64, mask);
+    encode_header(out, true, opcode, rsv1, len as u64, mask);
     append(out, parts, mask);
 }
 

@@ -10,6 +10,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use sha1_smol::Sha1;
 
+use super::extension::Terms;
+
 /// The only version of the protocol (§4.1), as the value of `Sec-WebSocket-Version`.
 pub const VERSION: &str = "13";
 
@@ -100,6 +102,8 @@ pub enum Refusal {
     Body,
     /// `Sec-WebSocket-Protocol` is not a list of different tokens, or too long a list.
     Protocol,
+    /// `Sec-WebSocket-Extensions` is no list of extensions.
+    Extensions,
 }
 
 impl Refusal {
@@ -126,6 +130,7 @@ impl Refusal {
             Refusal::Version => "Sec-WebSocket-Version is not 13",
             Refusal::Body => "the request has a body",
             Refusal::Protocol => "Sec-WebSocket-Protocol is not a list of different tokens",
+            Refusal::Extensions => "Sec-WebSocket-Extensions is not a list of extensions",
         }
     }
 }
@@ -247,7 +252,7 @@ pub enum BadAnswer {
     Connection,
     /// `Sec-WebSocket-Accept` is missing, there twice, or not the one for our key.
     Accept,
-    /// An extension that we did not ask for.
+    /// An extension, or terms of one, that we did not ask for.
     Extension,
     /// A subprotocol that we did not offer, or more than one.
     Protocol,
@@ -269,7 +274,7 @@ impl fmt::Display for BadAnswer {
 impl std::error::Error for BadAnswer {}
 
 /// Checks a server's answer as RFC 6455 §4.1 says, and gives the subprotocol it chose, one of
-/// `offered`.
+/// `offered`, and what it agreed to of permessage-deflate, if that was offered as `deflate`.
 ///
 /// # Errors
 /// The first [`BadAnswer`] in the order of that enum: the connection is to be closed.
@@ -278,11 +283,13 @@ pub fn check_response<'a, 'o>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     key: &str,
     offered: &[&'o str],
-) -> Result<Option<&'o str>, BadAnswer> {
-    let (mut connection, mut extension) = (false, false);
+    deflate: Option<Terms>,
+) -> Result<(Option<&'o str>, Option<Terms>), BadAnswer> {
+    let (mut connection, mut extension, mut terms) = (false, false, None);
     let (mut upgrade, mut accept, mut protocol) = (Once::Missing, Once::Missing, Once::Missing);
     for (name, value) in headers {
         let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+        let bytes = value;
         let value = str::from_utf8(value).unwrap_or("\0");
         if is("upgrade") {
             // > the |Upgrade| header field contains a value that is not an ASCII
@@ -294,7 +301,11 @@ pub fn check_response<'a, 'o>(
         } else if is("sec-websocket-accept") {
             accept.set(value);
         } else if is("sec-websocket-extensions") {
-            extension |= elements(value).next().is_some();
+            match deflate.unwrap_or_default().check([bytes]) {
+                Ok(None) => {}
+                Ok(agreed) if deflate.is_some() && terms.is_none() => terms = agreed,
+                _ => extension = true,
+            }
         } else if is("sec-websocket-protocol") {
             protocol.set(value);
         }
@@ -306,12 +317,13 @@ pub fn check_response<'a, 'o>(
     require(connection, BadAnswer::Connection)?;
     require(accept.get().is_some_and(|a| verify_accept(key, a)), BadAnswer::Accept)?;
     require(!extension, BadAnswer::Extension)?;
-    match protocol {
-        Once::Missing => Ok(None),
-        Once::Many => Err(BadAnswer::Protocol),
+    let protocol = match protocol {
+        Once::Missing => None,
+        Once::Many => return Err(BadAnswer::Protocol),
         Once::One(name) => {
             let ours = offered.iter().copied().find(|ours| *ours == name);
-            ours.map(Some).ok_or(BadAnswer::Protocol)
+            Some(ours.ok_or(BadAnswer::Protocol)?)
         }
-    }
+    };
+    Ok((protocol, terms))
 }

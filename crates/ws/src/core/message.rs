@@ -17,9 +17,6 @@ use super::frame::{self, Header, MAX_CONTROL, Opcode, Role};
 use super::mask::{self, Mask};
 use super::utf8::{Decoder, InvalidUtf8};
 
-/// No extension gives RSV1 a meaning yet.
-const ALLOW_RSV1: bool = false;
-
 /// The least a message buffer grows to, so that the first few bytes do not grow it one by one.
 const MIN_GROWTH: usize = 64;
 
@@ -51,6 +48,10 @@ pub enum Message<'a> {
     Text(&'a str),
     /// A whole binary message; mutable, so that it can be worked on in place.
     Binary(&'a mut [u8]),
+    /// A whole message, text or binary as the opcode says, still compressed as RFC 7692 §6.1 says:
+    /// for an [`Inflater`](super::deflate::Inflater). What is text in the end is not checked. Only
+    /// of a receiver that is told so by [`Receiver::inflates`].
+    Compressed(Opcode, &'a [u8]),
     /// A Ping: a Pong with the same payload (at most 125 bytes) is owed (§5.5.3).
     Ping(&'a [u8]),
     /// A Pong, asked for or not.
@@ -66,12 +67,16 @@ pub struct Receiver {
     role: Role,
     /// A Close came, or a violation: everything that follows is ignored.
     closed: bool,
+    /// RSV1 says that a message is compressed.
+    inflates: bool,
 }
 
 /// Where the message is that `advance` found.
 enum Found {
     /// In the caller's bytes, unmasked, from here to the end of what was used.
     Here(Opcode, usize),
+    /// There, too, but compressed.
+    Compressed(Opcode, usize),
     /// In `Partial::control`.
     Control(Opcode),
     /// In `Partial::text` or `Partial::binary`.
@@ -82,6 +87,8 @@ enum Found {
 enum Kind {
     Text,
     Binary,
+    /// Compressed, and what it says to be behind that.
+    Compressed(Opcode),
 }
 
 /// What is unfinished: a message in fragments, a frame whose payload still comes, or both.
@@ -126,7 +133,13 @@ impl Receiver {
     /// The receiver of a new connection; `role` is ours.
     #[must_use]
     pub const fn new(role: Role) -> Receiver {
-        Receiver { partial: None, role, closed: false }
+        Receiver { partial: None, role, closed: false, inflates: false }
+    }
+
+    /// Whether permessage-deflate was agreed on, so that messages may be
+    /// [compressed](Message::Compressed). Off at first.
+    pub const fn inflates(&mut self, on: bool) {
+        self.inflates = on;
     }
 
     /// Takes the next message from `bytes`; gives how many bytes were used, and the message.
@@ -167,6 +180,9 @@ impl Receiver {
                         return Err(violation);
                     }
                 }
+            }
+            Some(Found::Compressed(opcode, start)) => {
+                Message::Compressed(opcode, bytes.get(start..used).unwrap_or_default())
             }
             Some(found) => {
                 // What was gathered is checked already: no error comes from here.
@@ -250,7 +266,8 @@ impl Receiver {
                 if let Some(key) = header.mask {
                     mask::apply(key, bytes.get_mut(used..end).unwrap_or_default());
                 }
-                return Ok((end, Some(Found::Here(header.opcode, used))));
+                let found = if header.rsv1 { Found::Compressed } else { Found::Here };
+                return Ok((end, Some(found(header.opcode, used))));
             }
             self.partial.get_or_insert_default().begin(&header);
         }
@@ -259,7 +276,7 @@ impl Receiver {
     /// Reads a header and checks it against what is under way.
     fn header(&self, bytes: &[u8], limits: &Limits) -> Result<Option<(Header, usize)>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let begin = frame::parse_first(first, ALLOW_RSV1)?;
+        let begin = frame::parse_first(first, self.inflates)?;
         let opcode = begin.2;
         let (in_message, size, frames) = match &self.partial {
             Some(partial) => (partial.kind.is_some(), partial.size, partial.frames),
@@ -321,7 +338,8 @@ impl Partial {
         match found {
             Found::Data(Kind::Text) => Ok(Message::Text(&self.text)),
             Found::Data(Kind::Binary) => Ok(Message::Binary(&mut self.binary)),
-            Found::Control(opcode) | Found::Here(opcode, _) => {
+            Found::Data(Kind::Compressed(opcode)) => Ok(Message::Compressed(*opcode, &self.binary)),
+            Found::Control(opcode) | Found::Here(opcode, _) | Found::Compressed(opcode, _) => {
                 let len = usize::from(self.control.len);
                 show(*opcode, self.control.bytes.get_mut(..len).unwrap_or_default())
             }
@@ -331,6 +349,9 @@ impl Partial {
     /// A header was read whose payload is to be gathered here.
     fn begin(&mut self, header: &Header) {
         match header.opcode {
+            opcode @ (Opcode::Text | Opcode::Binary) if header.rsv1 => {
+                self.kind = Some(Kind::Compressed(opcode));
+            }
             Opcode::Text => self.kind = Some(Kind::Text),
             Opcode::Binary => self.kind = Some(Kind::Binary),
             Opcode::Continuation => {}

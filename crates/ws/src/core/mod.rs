@@ -9,7 +9,8 @@
 //! * In steady state nothing is allocated.
 //!
 //! [`message::Receiver`] turns the bytes of a connection into messages, in place where it can;
-//! [`frame::encode`] turns messages into bytes; [`handshake`] is the opening; [`close`] the end.
+//! [`frame::encode`] turns messages into bytes; [`handshake`] is the opening; [`close`] the end;
+//! [`extension`] and [`deflate`] are permessage-deflate.
 //!
 //! ```
 //! use loopwork_ws::core::{Limits, Message, Opcode, Receiver, Role, Violation, frame};
@@ -38,7 +39,9 @@
 //! ```
 
 pub mod close;
+pub mod deflate;
 pub mod error;
+pub mod extension;
 pub mod frame;
 pub mod handshake;
 pub mod mask;
@@ -47,5 +50,6 @@ pub mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
 pub use error::Violation;
+pub use extension::Terms;
 pub use frame::{Fragments, Opcode, Role};
 pub use message::{Limits, Message, Receiver};
