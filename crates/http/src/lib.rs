@@ -24,7 +24,7 @@ pub use loopwork_tcp as tcp;
 pub use pipe::Pipe;
 pub use reply::{Answer, Reply, Sink};
 pub use server::{Conn, Http, Serving};
-pub use url::{Bad as BadUrl, Url};
+pub use url::{Bad as BadUrl, Login, Url};
 pub use waits::Late;
 
 #[cfg(doctest)]

@@ -13,19 +13,21 @@ mod form;
 mod http;
 mod serve;
 mod tcp;
+mod url;
 mod ws;
 
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
 pub use serve::http_ops;
 pub use tcp::tcp_ops;
+pub use url::url;
 pub use ws::{ws_cuts, ws_frame, ws_handshake};
 
 /// A target: panics if a property does not hold for these bytes.
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -37,4 +39,5 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("ws_cuts", ws_cuts),
     ("ws_handshake", ws_handshake),
     ("tcp_ops", tcp_ops),
+    ("url", url),
 ];
