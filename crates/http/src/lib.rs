@@ -12,6 +12,7 @@ pub mod forms;
 mod front;
 mod pipe;
 mod proxied;
+pub mod redirect;
 mod reply;
 mod server;
 mod url;
