@@ -174,13 +174,14 @@ impl Chain {
         Ok(Some(Next { url, method, with_body: !self.bare }))
     }
 
-    /// Whether a header of the first request belongs into the next one too: credentials stay with
-    /// their origin (scheme, host and port), and what speaks of the body goes where it goes.
+    /// Whether a header of the first request belongs into the next one too: `Host` and credentials
+    /// stay with their origin (scheme, host and port), and what speaks of the body goes with it.
     #[must_use]
     pub fn sends(&self, header: &str) -> bool {
         let among = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(header));
-        let secret = self.abroad && !self.policy.trusting && among(&CREDENTIALS);
-        !(secret || self.bare && among(&OF_CONTENT))
+        let secret = !self.policy.trusting && among(&CREDENTIALS);
+        let stays = self.abroad && (secret || among(&["host"]));
+        !(stays || self.bare && among(&OF_CONTENT))
     }
 }
 

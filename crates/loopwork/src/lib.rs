@@ -5,8 +5,8 @@
 //! beneath them. What every program needs stands at the root.
 //!
 //! Rules of this crate:
-//! * It adds nothing to the layers but names, and what names of hosts have to do with them:
-//!   [`resolve`], [`lookup`], [`connect_name`], [`listen_name`].
+//! * It adds to the layers what names of hosts have to do with them, [`resolve`], [`lookup`],
+//!   [`connect_name`], [`listen_name`], and what URLs have: [`fetch`]. All else is names.
 //! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
 //!
 //! A whole TCP echo server:
@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+pub mod fetch;
 mod name;
 
 pub use loopwork_http as http;
@@ -43,6 +44,7 @@ pub use loopwork_tcp as tcp;
 pub use loopwork_udp as udp;
 pub use loopwork_ws as ws;
 
+pub use fetch::{Agent, Fetch, http_get};
 pub use name::{connect_name, listen_name, lookup, resolve};
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};
@@ -51,3 +53,7 @@ pub use tcp::{Close, Flow};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct CrateReadme;
