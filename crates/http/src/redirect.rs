@@ -20,13 +20,16 @@ pub struct Policy {
     pub limit: u32,
     /// Whether `https` may lead to `http`, where everybody on the way reads along. Off.
     pub downgrade: bool,
+    /// Whether the method stays what it is, whatever the status says, as with curl's `-X`. The
+    /// body goes where the status says all the same. Off.
+    pub keep_method: bool,
     /// Whether credentials go along to other origins, as with curl's `--location-trusted`. Off.
     pub trusting: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { limit: LIMIT, downgrade: false, trusting: false }
+        Policy { limit: LIMIT, downgrade: false, keep_method: false, trusting: false }
     }
 }
 
@@ -169,7 +172,7 @@ impl Chain {
         if !other || self.policy.trusting {
             url.login.clone_from(&from.login);
         }
-        let becomes_get = drops && method != "HEAD";
+        let becomes_get = drops && method != "HEAD" && !self.policy.keep_method;
         let method = if becomes_get { "GET" } else { method }.to_string();
         Ok(Some(Next { url, method, with_body: !self.bare }))
     }

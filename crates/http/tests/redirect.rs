@@ -68,6 +68,15 @@ fn a_body_once_dropped_does_not_come_back() {
 }
 
 #[test]
+fn who_names_a_method_may_keep_it() {
+    for (status, with_body) in [(301, false), (302, false), (303, false), (307, true)] {
+        let mut chain = Chain::new(policy(|p| p.keep_method = true));
+        let next = chain.next(&url("http://a/"), "POST", status, Some(b"/b")).unwrap().unwrap();
+        assert_eq!((&*next.method, next.with_body), ("POST", with_body), "{status}");
+    }
+}
+
+#[test]
 fn what_is_no_redirect_is_for_who_asked() {
     for status in [200, 201, 204, 300, 304, 305, 306, 309, 399, 404, 503] {
         assert_eq!(first("http://a/", "GET", status, "/b").0, Ok(None), "{status}");

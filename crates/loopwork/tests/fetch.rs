@@ -4,11 +4,13 @@
 mod fetch_support;
 
 use fetch_support::{A, B, NOBODY, Noting, Stage};
-use loopwork::Fetch;
 use loopwork::fetch::{Error, Proxies};
 use loopwork::http::BadUrl;
+use loopwork::http::client::Failure;
 use loopwork::http::redirect::{Policy, Refused};
-use loopwork::tcp::Family;
+use loopwork::tcp::{self, Family};
+use loopwork::{Address, Env, Fetch, Id};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The seeds that each test of the world's moods runs with; 0 is a perfect world.
@@ -82,6 +84,32 @@ fn redirects_lead_on() {
         assert_eq!(stage.lines(), lines);
         let page = stage.fetch(Fetch::get(&a("/1")).redirects(None)).unwrap();
         assert_eq!((page.head.status, &*page.text()), (301, "it is elsewhere"));
+    }
+}
+
+#[test]
+fn a_connection_is_used_again_unless_too_much_is_behind_the_redirect() {
+    for (path, same) in [("/short", true), ("/long", false)] {
+        let mut stage = Stage::new(0, &[("a/short", 302, "/x"), ("a/x", 302, "/y")]);
+        stage.fetch(Fetch::get(&a(path))).unwrap();
+        let log = stage.log.borrow();
+        assert!(log[0].peer.is_some());
+        assert_eq!(log[0].peer == log[1].peer, same, "{path}");
+    }
+}
+
+#[test]
+fn a_redirect_may_come_before_the_body_is_read() {
+    let redirects = [("a/hasty/303", 303, "/x"), ("a/hasty/307", 307, "/x")];
+    for seed in 0..SEEDS {
+        for (path, method) in [("/hasty/303", "GET"), ("/hasty/307", "POST")] {
+            let mut stage = Stage::new(seed, &redirects);
+            let body: Vec<u8> = (0..1_000_000).map(|n| n as u8).collect();
+            stage.fetch(Fetch::post(&a(path), body.clone())).unwrap();
+            let seen = stage.last();
+            assert_eq!(seen.line(), format!("a {method} /x"));
+            assert!(seen.body == if method == "GET" { Vec::new() } else { body });
+        }
     }
 }
 
@@ -307,6 +335,51 @@ fn long_bodies_both_ways_and_a_taker_that_is_slow() {
         assert!(told.end.unwrap().is_ok() && told.body.len() == 700_000);
         assert!(stage.last().body == all);
     }
+}
+
+/// Announces more than it says, in two parts, and ends.
+struct Cut;
+
+impl tcp::Protocol for Cut {
+    type Conn = bool;
+    fn on_accept(&mut self, _: &mut Env, _: Id, _: &Address) -> Option<bool> {
+        Some(false)
+    }
+    fn on_data(&mut self, said: &mut bool, io: &mut tcp::Io<'_>, bytes: &mut [u8]) -> usize {
+        if !std::mem::replace(said, true) {
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n";
+            let _ = io.write(head);
+            let _ = io.write(&[b'x'; 10_000]);
+            io.set_deadline(Some(io.env.now.after(Duration::from_secs(1))));
+        }
+        bytes.len()
+    }
+    fn on_timeout(&mut self, _: &mut bool, io: &mut tcp::Io<'_>) {
+        let _ = io.write(&[b'y'; 20_000]);
+        io.end();
+    }
+}
+
+#[test]
+fn what_came_before_it_broke_is_handed_over_to_the_slow_too() {
+    let mut stage = Stage::new(0, &[]);
+    let at: SocketAddr = "127.0.0.1:8003".parse().unwrap();
+    tcp::listen(&mut stage.lp, at, Cut).unwrap();
+    let (agent, (mut taker, told)) = (stage.agent, Noting::new(stage.agent));
+    taker.slow = true;
+    let me = Fetch::get("127.0.0.1:8003").begin(&mut stage.lp.env, agent, taker);
+    stage.until("a part", || told.borrow().body.len() == 10_000);
+    let begun = stage.lp.env.now;
+    while stage.lp.env.now.since(begun) < Duration::from_secs(3) {
+        stage.lp.turn(Some(Duration::from_millis(100))).unwrap();
+    }
+    assert!(told.borrow().end.is_none() && told.borrow().body.len() == 10_000);
+    agent.resume(&mut stage.lp.env, me);
+    stage.until("the rest", || told.borrow().body.len() == 30_000);
+    agent.resume(&mut stage.lp.env, me);
+    stage.until("an end", || told.borrow().end.is_some());
+    let end = told.take().end.unwrap();
+    assert!(matches!(end, Err(Error::Exchange { why: Failure::Closed, .. })), "{end:?}");
 }
 
 #[test]

@@ -5,8 +5,9 @@
 use loopwork::fetch::{Asking, Done, Error, Fetching, Head, Page, Taker, Upload};
 use loopwork::http::core::{Headers, Request};
 use loopwork::http::{Answer, App, Http, Reply, Url};
-use loopwork::sim::{Faults, Sim};
-use loopwork::{Address, Agent, Env, Fetch, Flow, Loop, tcp};
+use loopwork::sim::{Faults, Sim, run_to_rest};
+use loopwork::tcp::{self, Host};
+use loopwork::{Address, Agent, Env, Fetch, Flow, Handle, Loop};
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    /// From where.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Seen {
@@ -47,8 +50,9 @@ pub(crate) type Redirect = (&'static str, u16, &'static str);
 
 pub(crate) type Log = Rc<RefCell<Vec<Seen>>>;
 
-/// Notes each request. Redirects as it is told; `/blob?n` is so many bytes; `/loop` leads to
-/// itself; anything else is `method target`.
+/// Notes each request. Redirects as it is told, and where the path begins with `/hasty` before it
+/// has read a body; `/blob?n` is so many bytes; `/loop` leads to itself, `/long` to `/short` with
+/// a long body; anything else is `method target`.
 pub(crate) struct Site {
     pub(crate) name: &'static str,
     pub(crate) redirects: Vec<Redirect>,
@@ -60,7 +64,15 @@ impl App for Site {
 
     fn on_request(&mut self, r: &Request<'_>, reply: Reply<'_>) -> Answer<Seen> {
         let text = |v: &[u8]| String::from_utf8_lossy(v).into_owned();
+        let at = |at: &&Redirect| at.0 == format!("{}{}", self.name, r.path());
+        if let (true, Some(found)) =
+            (r.path().starts_with("/hasty"), self.redirects.iter().find(at))
+        {
+            return reply.send(found.1, &[("Location", found.2)], b"");
+        }
+        let peer = reply.peer();
         reply.later(Seen {
+            peer,
             server: self.name,
             method: r.method.as_str().to_owned(),
             target: r.target.to_owned(),
@@ -84,6 +96,7 @@ impl App for Site {
             return reply.answer(*status, &headers, b"it is elsewhere");
         }
         match path {
+            "/long" => reply.answer(302, &[("Location", "/short")], &[b'x'; 1 << 20]),
             "/loop" => reply.answer(302, &[("Location", "/loop")], b""),
             "/blob" => reply.answer(200, &[], &vec![b'x'; query.parse().unwrap()]),
             "/missing" => reply.answer(404, &[("X-A", "b")], b"no such page"),
@@ -97,20 +110,35 @@ pub(crate) struct Stage {
     pub(crate) lp: Loop<Sim>,
     pub(crate) agent: Agent,
     pub(crate) log: Log,
+    hosts: Vec<Handle<Host<Http<Site>>>>,
 }
 
 impl Stage {
     pub(crate) fn new(seed: u64, redirects: &[Redirect]) -> Stage {
         let faults = if seed == 0 { Faults::none() } else { Faults::rough() };
+        Stage::with_faults(seed, faults, redirects)
+    }
+
+    pub(crate) fn with_faults(seed: u64, faults: Faults, redirects: &[Redirect]) -> Stage {
         let mut lp = Loop::new(Sim::with_faults(seed, faults));
-        let log = Log::default();
+        let (log, mut hosts) = (Log::default(), Vec::new());
         for (name, at) in [("a", A), ("b", B)] {
             let site = Site { name, redirects: redirects.to_vec(), log: log.clone() };
             let at: SocketAddr = at.parse().unwrap();
-            tcp::listen(&mut lp, at, Http::new(site)).unwrap();
+            hosts.push(tcp::listen(&mut lp, at, Http::new(site)).unwrap().0);
         }
         let agent = Agent::new(&mut lp);
-        Stage { lp, agent, log }
+        Stage { lp, agent, log, hosts }
+    }
+
+    /// Ends the servers; nothing may be left of the whole world.
+    pub(crate) fn end(mut self) -> Loop<Sim> {
+        for host in self.hosts {
+            tcp::shutdown(&mut self.lp.env, host);
+        }
+        run_to_rest(&mut self.lp, TURNS as u64).unwrap();
+        assert_eq!(self.lp.world.open(), 0, "sockets are left");
+        self.lp
     }
 
     pub(crate) fn until(&mut self, what: &str, mut ready: impl FnMut() -> bool) {
