@@ -23,14 +23,26 @@ pub(crate) fn check(base: &str, reference: &str) -> Option<Url> {
 }
 
 /// Not what is read in two ways on purpose: a backslash, which browsers take for a slash, and a
-/// host that ends with a number, which they take for an IPv4 address in one of its odd forms.
+/// host that ends with a number, which they take for an IPv4 address in one of its odd forms. Nor
+/// a folder like `c|`: the oracle does not leave drives, even where there are none.
 fn alike(text: &str) -> bool {
-    let authority = text.split_once("//").map_or("", |(_, rest)| rest);
-    let authority = authority.split(['/', '?', '#']).next().unwrap_or_default();
+    let (path, authority) = match text.split_once("//") {
+        Some((_, rest)) => {
+            let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+            (&rest[end..], &rest[..end])
+        }
+        None => (text, ""),
+    };
+    let drive = |part: &str| {
+        let bytes = part.as_bytes();
+        bytes.first().is_some_and(u8::is_ascii_alphabetic)
+            && matches!(bytes.get(1), Some(b'|' | b':'))
+    };
     let host = authority.rsplit('@').next().unwrap_or_default();
     let host = if host.starts_with('[') { "" } else { host.split(':').next().unwrap_or_default() };
     let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    !text.contains('\\') && !last.starts_with(|c: char| c.is_ascii_digit())
+    let quirk = text.contains('\\') || path.split('/').any(drive);
+    !quirk && !last.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn can_be_sent(url: &Url) {
