@@ -254,6 +254,28 @@ fn the_next_address_is_asked_when_one_is_not_there() {
 }
 
 #[test]
+fn a_host_may_be_a_unix_socket() {
+    let mut stage = Stage::new(0, &[]);
+    let at = Address::Unix("/run/engine.sock".into());
+    stage.listen(&at);
+    stage.agent.settings(&mut stage.lp.env).pin("engine", 80, [at]);
+    assert_eq!(stage.fetch(Fetch::get("http://engine/v1")).unwrap().text(), "GET /v1");
+    assert_eq!(stage.last().header("Host"), Some("engine"));
+}
+
+#[test]
+fn hints_come_before_the_head() {
+    let mut stage = Stage::new(0, &[]);
+    let (taker, told) = Noting::new(stage.agent);
+    Fetch::get(&a("/hints")).begin(&mut stage.lp.env, stage.agent, taker);
+    stage.until("an end", || told.borrow().end.is_some());
+    let told = told.take();
+    let url = a("/hints");
+    let what = [format!("ask {url} of {A}"), "interim 103".into(), format!("head 200 of {url}")];
+    assert_eq!((told.what, &told.body[..]), (what.to_vec(), &b"with hints"[..]));
+}
+
+#[test]
 fn only_addresses_of_the_family_are_asked() {
     let mut stage = Stage::new(0, &[]);
     stage.agent.settings(&mut stage.lp.env).family = Family::V6;
@@ -273,6 +295,8 @@ fn a_proxy_is_told_the_whole_url() {
     assert_eq!(seen.line(), "b GET http://far.test:81/x?y");
     assert_eq!(seen.header("Host"), Some("far.test:81"));
     assert_eq!(seen.header("Proxy-Authorization"), Some("Basic dTpw"));
+    let direct = Fetch::get(&a("/a")).proxies(Proxies::none());
+    assert_eq!(stage.fetch(direct).unwrap().text(), "GET /a");
     // Led to who is asked directly, it does not show him what is for the proxy.
     let page = stage.fetch(Fetch::get("http://v:w@far.test/go")).unwrap();
     assert_eq!(page.text(), "GET /d");

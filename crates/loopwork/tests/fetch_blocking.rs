@@ -9,7 +9,7 @@ use loopwork::http::Http;
 use loopwork::http::client::Failure;
 use loopwork::reactor::Mailbox;
 use loopwork::{Fetch, Loop, Os, http_get, tcp};
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -104,6 +104,30 @@ fn a_long_body_is_read_as_it_comes() {
     assert_eq!(whole.body.len(), 5_000_000);
 }
 
+#[test]
+fn who_drops_a_download_ends_it() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = server.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        let _ = stream.read(&mut [0; 4096]);
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        let error = loop {
+            if let Err(error) = stream.write_all(&[b'x'; 65536]) {
+                break error.kind();
+            }
+        };
+        tell.send(error).unwrap();
+    });
+    let mut answer = Fetch::get(&format!("http://{at}/")).open().unwrap();
+    answer.read_exact(&mut [0; 100_000]).unwrap();
+    drop(answer);
+    let error = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(error, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
+}
+
 /// Gives so many bytes, and then fails or ends.
 struct Source(usize, bool);
 
@@ -122,8 +146,8 @@ impl Read for Source {
 #[test]
 fn a_reader_is_sent() {
     let server = Server::start(Vec::new());
-    for length in [None, Some(3_000_000)] {
-        let fetch = Fetch::new("PUT", &server.url("/up")).stream(length);
+    let chunked = Fetch::new("PUT", &server.url("/up"));
+    for fetch in [chunked.clone(), chunked.stream(Some(3_000_000))] {
         let page = fetch.send(Source(3_000_000, false)).unwrap().whole().unwrap();
         assert_eq!(page.text(), "PUT /up");
     }

@@ -5,7 +5,9 @@
 //! * What is not read is not fetched: between two reads the loop stands still, and at most a pipe
 //!   and what the kernel keeps have come.
 
-use super::{Agent, Asking, Done, Error, Fetch, Fetching, Head, LIMIT, Page, Taker, Upload};
+use super::{
+    Agent, Asking, Content, Done, Error, Fetch, Fetching, Head, LIMIT, Page, Taker, Upload,
+};
 use crate::reactor::Key;
 use crate::{Env, Flow, Loop, Os};
 use std::fmt;
@@ -103,15 +105,22 @@ impl Fetch {
     /// # Errors
     /// There is none.
     pub fn open(self) -> Result<Download, Error> {
-        self.send(io::empty())
+        self.start(io::empty())
     }
 
-    /// As [`open`](Fetch::open), and what `source` has is the body, if it is a
-    /// [stream](Fetch::stream): read as it is sent, and no further than an answer wants it.
+    /// As [`open`](Fetch::open), and the body is what `source` has, read as it is sent: of the
+    /// length that [`stream`](Fetch::stream) says, else in chunks.
     ///
     /// # Errors
     /// There is no answer; [`Error::Source`] if the source cannot be read.
-    pub fn send(self, source: impl Read + 'static) -> Result<Download, Error> {
+    pub fn send(mut self, source: impl Read + 'static) -> Result<Download, Error> {
+        if !matches!(self.body, Content::Stream(_)) {
+            self.body = Content::Stream(None);
+        }
+        self.start(source)
+    }
+
+    fn start(self, source: impl Read + 'static) -> Result<Download, Error> {
         let os = Os::new().map_err(Error::Loop)?;
         let mut lp = Loop::new(os);
         let agent = Agent::new(&mut lp);

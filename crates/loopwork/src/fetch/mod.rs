@@ -69,6 +69,7 @@ pub struct Fetch {
     pub(crate) timeout: Option<Duration>,
     pub(crate) limit: Option<u64>,
     pub(crate) close: bool,
+    pub(crate) proxies: Option<Proxies>,
 }
 
 /// A request's body.
@@ -95,6 +96,7 @@ impl Fetch {
             timeout: None,
             limit: None,
             close: false,
+            proxies: None,
         }
     }
 
@@ -148,6 +150,19 @@ impl Fetch {
     #[must_use]
     pub fn timeout(mut self, time: Duration) -> Fetch {
         self.timeout = Some(time);
+        self
+    }
+
+    /// Through these proxies, and not through those of the agent.
+    ///
+    /// ```no_run
+    /// use loopwork::{Fetch, fetch::Proxies};
+    /// let page = Fetch::get("http://localhost/").proxies(Proxies::from_env()?).wait()?;
+    /// # Ok::<(), loopwork::fetch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn proxies(mut self, proxies: Proxies) -> Fetch {
+        self.proxies = Some(proxies);
         self
     }
 

@@ -88,10 +88,13 @@ impl Run {
     pub(super) fn new(
         agent: Agent,
         id: Id,
-        fetch: Fetch,
+        mut fetch: Fetch,
         taker: Box<dyn Taker>,
-        settings: Rc<Settings>,
+        mut settings: Rc<Settings>,
     ) -> Run {
+        if let Some(proxies) = fetch.proxies.take() {
+            Rc::make_mut(&mut settings).proxies = proxies;
+        }
         Run {
             agent,
             id,

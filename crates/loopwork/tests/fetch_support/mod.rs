@@ -5,6 +5,7 @@
 use loopwork::fetch::{Asking, Done, Error, Fetching, Head, Page, Taker, Upload};
 use loopwork::http::core::{Headers, Request};
 use loopwork::http::{Answer, App, Http, Reply, Url};
+use loopwork::reactor::ListenOptions;
 use loopwork::sim::{Faults, Sim, run_to_rest};
 use loopwork::tcp::{self, Host};
 use loopwork::{Address, Agent, Env, Fetch, Flow, Handle, Loop};
@@ -51,8 +52,8 @@ pub(crate) type Redirect = (&'static str, u16, &'static str);
 pub(crate) type Log = Rc<RefCell<Vec<Seen>>>;
 
 /// Notes each request. Redirects as it is told, and where the path begins with `/hasty` before it
-/// has read a body; `/blob?n` is so many bytes; `/loop` leads to itself, `/long` to `/short` with
-/// a long body; anything else is `method target`.
+/// has read a body. `/hints` comes with a 103; `/blob?n` is so many bytes; `/loop` leads to itself,
+/// `/long` to `/short` with a long body; anything else is `method target`.
 pub(crate) struct Site {
     pub(crate) name: &'static str,
     pub(crate) redirects: Vec<Redirect>,
@@ -96,6 +97,10 @@ impl App for Site {
             return reply.answer(*status, &headers, b"it is elsewhere");
         }
         match path {
+            "/hints" => {
+                reply.interim(103, &[("Link", "</a>")]).unwrap();
+                reply.answer(200, &[], b"with hints");
+            }
             "/long" => reply.answer(302, &[("Location", "/short")], &[b'x'; 1 << 20]),
             "/loop" => reply.answer(302, &[("Location", "/loop")], b""),
             "/blob" => reply.answer(200, &[], &vec![b'x'; query.parse().unwrap()]),
@@ -149,6 +154,11 @@ impl Stage {
             self.lp.turn(None).unwrap();
         }
         panic!("it did not happen: {what}");
+    }
+
+    /// The servers listen here too.
+    pub(crate) fn listen(&mut self, at: &Address) {
+        tcp::listen_at(&mut self.lp, self.hosts[0], at, &ListenOptions::default()).unwrap();
     }
 
     pub(crate) fn pin(&mut self, host: &str, port: u16, at: &[&str]) {
