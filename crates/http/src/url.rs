@@ -118,12 +118,12 @@ impl Url {
     /// # Errors
     /// As [`Url::parse`].
     pub fn join(&self, location: &str, schemes: &[&str]) -> Result<Url, Bad> {
-        let scheme = location.split_once(':').map(|(scheme, _)| scheme);
-        if scheme.is_some_and(is_scheme) {
+        let named = location.split_once(':').filter(|(scheme, _)| is_scheme(scheme));
+        if let Some((scheme, rest)) = named {
             return match schemes.iter().any(|scheme| without_slashes(location, scheme)) {
                 true => Err(Bad::Malformed("behind the scheme stands ://")),
-                false if location.contains("://") => Url::parse(location, schemes),
-                false => Err(Bad::Scheme(scheme.unwrap_or_default().to_ascii_lowercase())),
+                false if rest.starts_with("//") => Url::parse(location, schemes),
+                false => Err(Bad::Scheme(scheme.to_ascii_lowercase())),
             };
         }
         if location.bytes().any(|b| b <= b' ' || b == 0x7f) {

@@ -145,6 +145,8 @@ fn only_http_is_followed_and_nobody_is_led_out_of_the_dark() {
         ("data:,x", "data"),
         ("ws://a/", "ws"),
         ("mailto:a@b", "mailto"),
+        ("javascript:/http://a/", "javascript"),
+        ("x:http://a/", "x"),
     ] {
         let refused = Refused::Location(BadUrl::Scheme(scheme.into()));
         assert_eq!(first("http://a/", "GET", 302, to).0, Err(refused), "{to}");

@@ -66,6 +66,13 @@ fn bodies_and_headers_are_sent() {
 }
 
 #[test]
+fn what_is_secret_is_not_shown() {
+    let fetch = Fetch::post("http://u:secret@a/", "secret").header("Authorization", "secret");
+    let shown = format!("{fetch:?}");
+    assert!(shown.contains("POST") && !shown.contains("secret"), "{shown}");
+}
+
+#[test]
 fn redirects_lead_on() {
     for seed in 0..SEEDS {
         let mut stage = Stage::new(

@@ -10,7 +10,10 @@ pub(crate) const SCHEMES: &[&str] = &["http", "https"];
 pub(crate) fn check(base: &str, reference: &str) -> Option<Url> {
     let here = Url::parse(base, SCHEMES).ok()?;
     can_be_sent(&here);
-    let oracle = Oracle::parse(base).ok().filter(|_| base.contains("://") && alike(base));
+    // Without a scheme it is no URL there.
+    let scheme = base.split_once("://").map(|(scheme, _)| scheme);
+    let absolute = scheme.is_some_and(|s| s.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let oracle = Oracle::parse(base).ok().filter(|_| absolute && alike(base));
     if let Some(oracle) = &oracle {
         same(&here, oracle);
     }

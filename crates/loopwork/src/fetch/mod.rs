@@ -51,6 +51,7 @@ use crate::http::core::{Headers, Response, Version};
 use crate::http::redirect::Policy;
 use crate::http::{BadUrl, Url};
 use crate::{Address, Env, Flow};
+use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -58,7 +59,7 @@ use std::time::Duration;
 pub const SCHEMES: &[&str] = &["http", "https"];
 
 /// A request, made ready: what is fetched, and how.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fetch {
     pub(crate) method: String,
     pub(crate) url: Result<Url, BadUrl>,
@@ -72,8 +73,16 @@ pub struct Fetch {
     pub(crate) proxies: Option<Proxies>,
 }
 
+/// Without headers and body, which may be secret.
+impl fmt::Debug for Fetch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fetch { method, url, .. } = self;
+        f.debug_struct("Fetch").field("method", method).field("url", url).finish_non_exhaustive()
+    }
+}
+
 /// A request's body.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     None,
     Bytes(Vec<u8>),
@@ -244,7 +253,7 @@ impl Head {
 }
 
 /// A request that goes out.
-#[derive(Debug)]
+#[derive(Clone, Copy)]
 pub struct Asking<'a> {
     /// For what fetch.
     pub fetching: Fetching,
