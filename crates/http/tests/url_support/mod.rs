@@ -29,12 +29,13 @@ pub(crate) fn check(base: &str, reference: &str) -> Option<Url> {
 /// host that ends with a number, which they take for an IPv4 address in one of its odd forms. Nor
 /// a folder like `c|`: the oracle does not leave drives, even where there are none.
 fn alike(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
     let (path, authority) = match text.split_once("//") {
-        Some((_, rest)) => {
+        Some(("" | "http:" | "https:", rest)) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             (&rest[end..], &rest[..end])
         }
-        None => (text, ""),
+        _ => (&*text, ""),
     };
     let drive = |part: &str| {
         let bytes = part.as_bytes();
