@@ -6,12 +6,8 @@
 //! * Errors are values ([`common::Fail`]) that end here, as one line and an exit code.
 
 mod common;
-mod conditions;
 mod echo;
-mod files;
 mod get;
-mod listing;
-mod mime;
 mod nc;
 mod serve;
 mod sim;

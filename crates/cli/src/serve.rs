@@ -1,28 +1,16 @@
 //! `loopwork serve`: a directory over HTTP.
 //!
-//! Rules of this file:
-//! * Memory is constant: the kernel sends files from where they lie, as their connections drain.
-//! * The length that the head promised is kept, or the connection is cut: a file that shrinks
-//!   while it is sent is never padded.
-//! * Only GET and HEAD; what is served and what not is `files.rs`'s business.
+//! Rule: what is served, what not and how is the business of `loopwork::files`.
 
 use crate::common::{self, Fail, Outcome};
-use crate::conditions::Part;
-use crate::files::{self, Found, Name, Refusal};
-use crate::{listing, mime, ws};
+use crate::ws;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use loopwork::http::core::{Body, Method, Request};
-use loopwork::http::{Answer, App, Http, Reply};
-use loopwork::{Flow, Loop, Os, tcp};
-use std::fs::{File, Metadata};
+use loopwork::files::{self, Files};
+use loopwork::http::Http;
+use loopwork::{Loop, Os, tcp};
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
-
-/// One read of a file: what a connection's output holds before it is full.
-const CHUNK: usize = tcp::HIGH_WATER;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +82,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let ip = common::parsed(matches, "bind").unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let at = SocketAddr::new(ip, common::parsed(matches, "port").unwrap_or_default());
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
-    let site = Site { root };
+    let site = Files::new(root)?;
     match common::text(matches, "ws-echo") {
         None => start(at, timeout, Http::new(site)),
         Some(path) => {
@@ -133,183 +121,4 @@ fn root(dir: &Path, anywhere: bool) -> Result<PathBuf, Fail> {
         return Err(Fail::failed(text));
     }
     Ok(root)
-}
-
-/// A directory, as an application.
-struct Site {
-    /// Canonical.
-    root: PathBuf,
-}
-
-/// An answer that is under way.
-enum Sending {
-    /// A file, and what is left of it.
-    File { file: Arc<File>, left: Range<u64> },
-    /// A page, from here.
-    Page { bytes: Vec<u8>, at: usize },
-}
-
-impl App for Site {
-    type Exchange = Sending;
-
-    fn on_request(&mut self, request: &Request<'_>, reply: Reply<'_>) -> Answer<Sending> {
-        if !matches!(request.method, Method::Get | Method::Head) {
-            let text = listing::message("405 Method Not Allowed", "This server only shows files.");
-            return error(reply, 405, &[("Allow", "GET, HEAD")], text);
-        }
-        let found = files::path(request.path())
-            .and_then(|name| files::find(&self.root, &name.path).map(|found| (name, found)));
-        match found {
-            Ok((name, Found::Directory(real))) => self.directory(request, reply, &name, &real),
-            // A file is not a directory: what asks for it as one means another file.
-            Ok((name, Found::File(..))) if name.slash => refuse(reply, Refusal::NotFound),
-            Ok((_, Found::File(file, metadata, real))) => {
-                self.file(request, reply, file, &metadata, &real)
-            }
-            Err(why) => refuse(reply, why),
-        }
-    }
-
-    fn on_more(&mut self, sending: &mut Sending, reply: &mut Reply<'_>) {
-        match sending {
-            Sending::Page { bytes, at } => {
-                while *at < bytes.len() && reply.body.flow() == Flow::Open {
-                    let end = bytes.len().min(*at + CHUNK);
-                    let _ = reply.body.write(&bytes[*at..end]);
-                    *at = end;
-                }
-            }
-            Sending::File { file, left } => {
-                if reply.body.write_file(file, left).is_err() {
-                    // It has become shorter, or cannot be read: only a cut tells the client.
-                    reply.abort();
-                }
-            }
-        }
-    }
-}
-
-impl Site {
-    fn directory(
-        &mut self,
-        request: &Request<'_>,
-        reply: Reply<'_>,
-        name: &Name,
-        real: &Path,
-    ) -> Answer<Sending> {
-        if !name.slash {
-            // Made of the name and not of the target, which could be `//another.host`.
-            let mut to = files::url(&name.path);
-            if let Some(query) = request.query() {
-                to.push('?');
-                to.push_str(query);
-            }
-            let text = listing::message("301 Moved Permanently", "A directory ends with a slash.");
-            return error(reply, 301, &[("Location", &to)], text);
-        }
-        match files::find(&self.root, &name.path.join("index.html")) {
-            Ok(Found::File(file, metadata, real)) => {
-                return self.file(request, reply, file, &metadata, &real);
-            }
-            Ok(Found::Directory(_)) | Err(Refusal::NotFound | Refusal::Malformed) => {}
-            Err(why) => return refuse(reply, why),
-        }
-        match listing::page(&self.root, real, &name.path) {
-            Ok(page) => self.page(reply, page),
-            Err(error) => refuse(reply, files::refusal(&error)),
-        }
-    }
-
-    fn page(&mut self, mut reply: Reply<'_>, page: String) -> Answer<Sending> {
-        let headers = [
-            ("Content-Type", "text/html; charset=utf-8"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Content-Security-Policy", POLICY),
-            ("Cache-Control", "no-cache"),
-        ];
-        if reply.head(200, headers, Body::Length(page.len() as u64)).is_err() {
-            reply.abort();
-        }
-        let mut sending = Sending::Page { bytes: page.into_bytes(), at: 0 };
-        self.begin(&mut sending, &mut reply);
-        reply.later(sending)
-    }
-
-    fn file(
-        &mut self,
-        request: &Request<'_>,
-        mut reply: Reply<'_>,
-        file: File,
-        metadata: &Metadata,
-        path: &Path,
-    ) -> Answer<Sending> {
-        let version = files::version(metadata);
-        let date = version.modified.map(httpdate::fmt_http_date);
-        let kind = mime::content_type(path);
-        let mut headers = vec![
-            ("Content-Type", kind.as_str()),
-            ("X-Content-Type-Options", "nosniff"),
-            ("Accept-Ranges", "bytes"),
-            ("ETag", &version.tag),
-        ];
-        headers.extend(date.as_deref().map(|date| ("Last-Modified", date)));
-        if version.is_known(&request.headers) {
-            return reply.send(304, &headers, b"");
-        }
-        let len = metadata.len();
-        // RFC 9110 §14.2: a range means something with GET alone.
-        let part = match request.method {
-            Method::Get => version.part(&request.headers, len),
-            _ => Part::Whole,
-        };
-        let (status, at, left, range) = match part {
-            Part::Whole => (200, 0, len, None),
-            Part::Bytes(first, last) => {
-                (206, first, last - first + 1, Some(format!("bytes {first}-{last}/{len}")))
-            }
-            Part::Outside => {
-                let range = format!("bytes */{len}");
-                let text =
-                    listing::message("416 Range Not Satisfiable", "It is shorter than that.");
-                return error(reply, 416, &[("Content-Range", &range)], text);
-            }
-        };
-        headers.extend(range.as_deref().map(|range| ("Content-Range", range)));
-        if reply.head(status, headers, Body::Length(left)).is_err() {
-            reply.abort();
-        }
-        let mut sending = Sending::File { file: Arc::new(file), left: at..at + left };
-        self.begin(&mut sending, &mut reply);
-        reply.later(sending)
-    }
-
-    /// The first of the body goes with the head, in one packet.
-    fn begin(&mut self, sending: &mut Sending, reply: &mut Reply<'_>) {
-        if reply.body.started() && !reply.body.done() {
-            self.on_more(sending, reply);
-        }
-    }
-}
-
-/// Our own pages run nothing and load nothing.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
-
-fn refuse(reply: Reply<'_>, why: Refusal) -> Answer<Sending> {
-    let (status, title, text) = match why {
-        Refusal::Malformed => (400, "400 Bad Request", "That is no path."),
-        Refusal::NotFound => (404, "404 Not Found", "Nothing of that name is served here."),
-        Refusal::Forbidden => (403, "403 Forbidden", "The server may not read it."),
-        Refusal::Unavailable => (503, "503 Service Unavailable", "Try again in a moment."),
-    };
-    error(reply, status, &[], listing::message(title, text))
-}
-
-fn error(reply: Reply<'_>, status: u16, headers: &[(&str, &str)], page: String) -> Answer<Sending> {
-    let mut all = vec![
-        ("Content-Type", "text/html; charset=utf-8"),
-        ("X-Content-Type-Options", "nosniff"),
-        ("Content-Security-Policy", POLICY),
-    ];
-    all.extend_from_slice(headers);
-    reply.send(status, &all, page.as_bytes())
 }

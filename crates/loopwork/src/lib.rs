@@ -1,7 +1,7 @@
 //! The loopwork crates under one name: event loop, TCP, UDP, HTTP and WebSocket.
 //!
 //! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
-//! are on it, [`http`] is on `tcp`, [`ws`] on `http`; [`sim`] simulates the world
+//! are on it, [`http`] is on `tcp`, [`ws`] and [`files`] on `http`; [`sim`] simulates the world
 //! beneath them. What every program needs stands at the root.
 //!
 //! Rules of this crate:
@@ -37,6 +37,7 @@
 pub mod fetch;
 mod name;
 
+pub use loopwork_files as files;
 pub use loopwork_http as http;
 pub use loopwork_reactor as reactor;
 pub use loopwork_sim as sim;

@@ -202,14 +202,15 @@ fn nothing_is_left_to_be_done() {
 }
 
 /// What each crate may depend on, of this workspace. A layer never reaches around the one below.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("reactor", &[]),
     ("sim", &["reactor"]),
     ("tcp", &["reactor"]),
     ("udp", &["reactor"]),
     ("http", &["tcp"]),
     ("ws", &["http"]),
-    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "sim"]),
+    ("files", &["http"]),
+    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim"]),
     ("scenarios", &["loopwork"]),
     ("cli", &["loopwork", "scenarios"]),
 ];

@@ -7,7 +7,7 @@
 //! * One range at most is served: of several the whole is, so that no thousand ranges of one byte
 //!   cost a thousand times the head.
 
-use loopwork::http::core::Headers;
+use loopwork_http::core::Headers;
 use std::time::SystemTime;
 
 /// What a response says of a file's version.

@@ -176,7 +176,8 @@ pub(crate) fn modified(metadata: &Metadata) -> Option<SystemTime> {
 }
 
 /// Whether serving this directory would show the whole machine, or all that its user owns.
-pub(crate) fn is_too_much(root: &Path, home: Option<OsString>) -> bool {
+#[must_use]
+pub fn is_too_much(root: &Path, home: Option<OsString>) -> bool {
     let home = home.filter(|h| !h.is_empty()).and_then(|h| Path::new(&h).canonicalize().ok());
     root.parent().is_none() || home.is_some_and(|home| home.starts_with(root))
 }

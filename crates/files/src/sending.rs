@@ -1,0 +1,69 @@
+//! An answer that is under way.
+//!
+//! Rule: what the head promised is sent, or the connection is cut; only a cut tells the client
+//! that a file has become shorter.
+
+use loopwork_http::Reply;
+use loopwork_http::tcp::{self, Flow};
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// One read of a page: what a connection's output holds before it is full.
+const CHUNK: usize = tcp::HIGH_WATER;
+
+/// An answer that is under way: what is remembered of a request until all of it is written.
+pub struct Sending(What);
+
+enum What {
+    /// Nothing is left to write.
+    Nothing,
+    /// A file, and what is left of it.
+    File { file: Arc<File>, left: Range<u64> },
+    /// A page, from here.
+    Page { bytes: Vec<u8>, at: usize },
+}
+
+impl Sending {
+    pub(crate) fn nothing() -> Sending {
+        Sending(What::Nothing)
+    }
+
+    /// A body behind its head, the first of it at once, so that it goes in one packet with it.
+    pub(crate) fn file(file: File, left: Range<u64>, reply: &mut Reply<'_>) -> Sending {
+        Sending(What::File { file: Arc::new(file), left }).begun(reply)
+    }
+
+    /// A page behind its head.
+    pub(crate) fn page(bytes: Vec<u8>, reply: &mut Reply<'_>) -> Sending {
+        Sending(What::Page { bytes, at: 0 }).begun(reply)
+    }
+
+    fn begun(mut self, reply: &mut Reply<'_>) -> Sending {
+        if reply.body.started() && !reply.body.done() {
+            self.more(reply);
+        }
+        // A body that is written needs no file: the output holds its own.
+        if reply.body.done() { Sending::nothing() } else { self }
+    }
+
+    /// Goes on: for [`App::on_more`](loopwork_http::App::on_more).
+    pub fn more(&mut self, reply: &mut Reply<'_>) {
+        match &mut self.0 {
+            What::Nothing => {}
+            What::Page { bytes, at } => {
+                while *at < bytes.len() && reply.body.flow() == Flow::Open {
+                    let end = bytes.len().min(*at + CHUNK);
+                    let _ = reply.body.write(&bytes[*at..end]);
+                    *at = end;
+                }
+            }
+            What::File { file, left } => {
+                if reply.body.write_file(file, left).is_err() {
+                    // It has become shorter, or cannot be read: only a cut tells the client.
+                    reply.abort();
+                }
+            }
+        }
+    }
+}
