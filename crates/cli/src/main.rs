@@ -5,6 +5,7 @@
 //! * One file, one command: its arguments, its help, its work.
 //! * Errors are values ([`common::Fail`]) that end here, as one line and an exit code.
 
+mod bench;
 mod common;
 mod echo;
 mod get;
@@ -25,6 +26,7 @@ Examples:
   loopwork nc 127.0.0.1 7000           talk to it
   loopwork get -i http://127.0.0.1:8080/
   loopwork ws ws://127.0.0.1:9000/
+  loopwork bench http://127.0.0.1:8080/
 
 Each command has examples of its own: loopwork COMMAND --help.
 
@@ -45,6 +47,7 @@ fn command() -> Command {
             nc::command(),
             get::command(),
             ws::command(),
+            bench::command(),
             sim::command(),
         ])
 }
@@ -56,6 +59,7 @@ fn run(name: &str, matches: &ArgMatches) -> Outcome {
         "nc" => nc::run(matches),
         "get" => get::run(matches),
         "ws" => ws::run(matches),
+        "bench" => bench::run(matches),
         "sim" => sim::run(matches),
         other => Err(Fail::usage(format!("{other} is no command; see loopwork --help"))),
     }

@@ -3,6 +3,7 @@
 //! Rules of these tests: loopback and port 0 alone; every wait is bounded; what was started is
 //! ended, by its own process id.
 
+mod bench;
 mod echo;
 mod get;
 mod harness;
