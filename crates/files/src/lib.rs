@@ -10,7 +10,9 @@
 //!   it is sent is never padded.
 //! * Memory is constant: the kernel sends files from where they lie, as their connections drain.
 
+mod answers;
 mod conditions;
+pub mod core;
 mod find;
 mod listing;
 mod mime;

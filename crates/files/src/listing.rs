@@ -5,7 +5,7 @@
 //! * What would not be served is not shown: hidden names, devices, links that lead out.
 //! * The page needs nothing else: no script, no outside request.
 
-use crate::find;
+use crate::{core, find};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
@@ -86,11 +86,11 @@ fn entries(root: &Path, real: &Path) -> io::Result<(Vec<Entry>, bool)> {
         let Ok(found) = found else { continue };
         let name = found.file_name();
         let path = found.path();
-        if find::is_hidden(&name) || name.as_encoded_bytes().contains(&b'\\') {
+        if core::is_hidden(&name) || name.as_encoded_bytes().contains(&b'\\') {
             continue;
         }
         let link = found.file_type().is_ok_and(|kind| kind.is_symlink());
-        if link && find::inside(root, &path).is_err() {
+        if link && find::inside(root, &path, false).is_err() {
             continue;
         }
         let Ok(metadata) = path.metadata() else { continue };
@@ -111,7 +111,7 @@ fn entries(root: &Path, real: &Path) -> io::Result<(Vec<Entry>, bool)> {
 fn row(page: &mut String, entry: &Entry) {
     let slash = if entry.directory { "/" } else { "" };
     // A dot and a slash in front: no name can be taken for a scheme or a host.
-    let _ = write!(page, "<tr><td><a href=\"./{}{slash}\">", find::encode(&entry.name));
+    let _ = write!(page, "<tr><td><a href=\"./{}{slash}\">", core::encode(&entry.name));
     escape(page, &entry.name.to_string_lossy());
     let _ = write!(page, "{slash}</a><td>");
     if !entry.directory {

@@ -5,6 +5,7 @@
 
 use loopwork_http::Reply;
 use loopwork_http::tcp::{self, Flow};
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ enum What {
     Nothing,
     /// A file, and what is left of it.
     File { file: Arc<File>, left: Range<u64> },
+    /// Ranges of a file, each behind its lines; then the last lines.
+    Parts { file: Arc<File>, parts: VecDeque<(String, Range<u64>)> },
     /// A page, from here.
     Page { bytes: Vec<u8>, at: usize },
 }
@@ -39,6 +42,15 @@ impl Sending {
         Sending(What::Page { bytes, at: 0 }).begun(reply)
     }
 
+    /// Ranges of a file, each behind its lines, behind a head.
+    pub(crate) fn parts(
+        file: File,
+        parts: VecDeque<(String, Range<u64>)>,
+        reply: &mut Reply<'_>,
+    ) -> Sending {
+        Sending(What::Parts { file: Arc::new(file), parts }).begun(reply)
+    }
+
     fn begun(mut self, reply: &mut Reply<'_>) -> Sending {
         if reply.body.started() && !reply.body.done() {
             self.more(reply);
@@ -56,6 +68,19 @@ impl Sending {
                     let end = bytes.len().min(*at + CHUNK);
                     let _ = reply.body.write(&bytes[*at..end]);
                     *at = end;
+                }
+            }
+            What::Parts { file, parts } => {
+                while reply.body.flow() == Flow::Open
+                    && let Some((lines, left)) = parts.front_mut()
+                {
+                    let _ = reply.body.write(std::mem::take(lines).as_bytes());
+                    if reply.body.write_file(file, left).is_err() {
+                        return reply.abort();
+                    }
+                    if left.is_empty() {
+                        parts.pop_front();
+                    }
                 }
             }
             What::File { file, left } => {

@@ -9,6 +9,7 @@
 //!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
 
 mod cuts;
+mod files;
 mod form;
 mod http;
 mod serve;
@@ -16,6 +17,7 @@ mod tcp;
 mod url;
 mod ws;
 
+pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
 pub use serve::http_ops;
@@ -27,7 +29,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -40,4 +42,6 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("ws_handshake", ws_handshake),
     ("tcp_ops", tcp_ops),
     ("url", url),
+    ("path_resolve", path_resolve),
+    ("range_header", range_header),
 ];

@@ -1,11 +1,13 @@
 //! `serve`: what is served, how, and what never is.
 
 use crate::harness::*;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 fn site() -> (Folder, Run, SocketAddr) {
     let folder = Folder::new();
@@ -86,7 +88,10 @@ fn what_is_known_is_not_sent_again() {
 #[test]
 fn tags_and_ranges() {
     let (folder, _server, at) = site();
-    folder.write("digits", b"0123456789");
+    let path = folder.write("digits", b"0123456789");
+    // A date whose second is not over would say too little for `If-Range`.
+    let past = SystemTime::now() - Duration::from_secs(5);
+    File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
     let (head, _) = ask(at, "GET /digits", &[]);
     let tag = header(&head, "ETag").unwrap().to_string();
     let date = header(&head, "Last-Modified").unwrap().to_string();
@@ -99,7 +104,7 @@ fn tags_and_ranges() {
         (&["If-None-Match: \"a\"".to_string(), old.to_string()], "200", "0123456789"),
         (&["Range: bytes=2-4".to_string()], "206", "234"),
         (&["Range: bytes=-2".to_string()], "206", "89"),
-        (&["Range: bytes=0-0,2-3".to_string()], "200", "0123456789"),
+        (&["Range: bytes=0-2,2-3".to_string()], "200", "0123456789"),
         (&["Range: bytes=8-".to_string(), format!("If-Range: {tag}")], "206", "89"),
         (&["Range: bytes=8-".to_string(), format!("If-Range: {date}")], "206", "89"),
         (&["Range: bytes=8-".to_string(), format!("If-Range: W/{tag}")], "200", "0123456789"),

@@ -1,0 +1,149 @@
+//! What is written for a request: a file or parts of it, a page, a refusal.
+//!
+//! Rule: every head is whole here, so that what goes with a status stands in one place.
+
+use crate::conditions::Verdict;
+use crate::core::{Part, Refusal};
+use crate::{Sending, find, listing, mime};
+use loopwork_http::Reply;
+use loopwork_http::core::{Body, Method, Request, reason};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::fs::{File, Metadata};
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+/// Our own pages run nothing and load nothing.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// A file, or what of it was asked for, or that it is known already.
+pub(crate) fn file(
+    request: &Request<'_>,
+    reply: &mut Reply<'_>,
+    file: File,
+    metadata: &Metadata,
+    path: &Path,
+) -> Sending {
+    let version = find::version(metadata);
+    let date = version.modified.map(httpdate::fmt_http_date);
+    let kind = mime::content_type(path);
+    let mut headers = vec![
+        ("X-Content-Type-Options", "nosniff"),
+        ("Accept-Ranges", "bytes"),
+        ("ETag", &version.tag),
+    ];
+    headers.extend(date.as_deref().map(|date| ("Last-Modified", date)));
+    let (len, get) = (metadata.len(), request.method == Method::Get);
+    let now = UNIX_EPOCH + reply.env.unix_time();
+    let part = match version.judge(&request.headers, get, len, now) {
+        Verdict::Send(part) => part,
+        Verdict::Known => {
+            reply.answer(304, &headers, b"");
+            return Sending::nothing();
+        }
+        Verdict::Other => return message(reply, 412, &[], "It is another version by now."),
+    };
+    let (status, first, end, range) = match part {
+        Part::Whole => (200, 0, len, None),
+        Part::Bytes(first, last) => (206, first, last + 1, Some(content_range(first, last, len))),
+        Part::Several(list) => return parts(reply, file, len, &list, &kind, headers),
+        Part::Outside => {
+            // RFC 9110 §14.4: `unsatisfied-range = "*/" complete-length`.
+            let range = [("Content-Range", &format!("bytes */{len}")[..])];
+            return message(reply, 416, &range, "It is shorter than that.");
+        }
+    };
+    headers.push(("Content-Type", &kind));
+    headers.extend(range.as_deref().map(|range| ("Content-Range", range)));
+    if reply.head(status, headers, Body::Length(end - first)).is_err() {
+        reply.abort();
+    }
+    Sending::file(file, first..end, reply)
+}
+
+/// `Content-Range = range-unit SP first-pos "-" last-pos "/" complete-length` (RFC 9110 §14.4).
+fn content_range(first: u64, last: u64, len: u64) -> String {
+    format!("bytes {first}-{last}/{len}")
+}
+
+/// Several ranges (RFC 9110 §15.3.7.2): `multipart-body = 1*encapsulation close-delimiter`, each
+/// part with the type of the whole and its own range (RFC 2046 §5.1.1).
+fn parts(
+    reply: &mut Reply<'_>,
+    file: File,
+    len: u64,
+    list: &[(u64, u64)],
+    kind: &str,
+    headers: Vec<(&str, &str)>,
+) -> Sending {
+    // It may not be in the content, which nobody reads through: 128 bits that nobody foresees.
+    let mut random = [0; 16];
+    reply.env.random(&mut random);
+    let mut boundary = String::with_capacity(2 * random.len());
+    for byte in random {
+        let _ = write!(boundary, "{byte:02x}");
+    }
+    let mut parts: VecDeque<_> = list
+        .iter()
+        .enumerate()
+        .map(|(n, &(first, last))| {
+            let before = if n == 0 { "" } else { "\r\n" };
+            let range = content_range(first, last, len);
+            let lines = format!(
+                "{before}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n"
+            );
+            (lines, first..last + 1)
+        })
+        .collect();
+    parts.push_back((format!("\r\n--{boundary}--\r\n"), 0..0));
+    let total = parts.iter().map(|(lines, range)| lines.len() as u64 + range.end - range.start);
+    let kind = format!("multipart/byteranges; boundary={boundary}");
+    let headers = headers.into_iter().chain([("Content-Type", kind.as_str())]);
+    if reply.head(206, headers, Body::Length(total.sum())).is_err() {
+        reply.abort();
+    }
+    Sending::parts(file, parts, reply)
+}
+
+/// A listing.
+pub(crate) fn page(reply: &mut Reply<'_>, page: String) -> Sending {
+    let headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", POLICY),
+        ("Cache-Control", "no-cache"),
+    ];
+    if reply.head(200, headers, Body::Length(page.len() as u64)).is_err() {
+        reply.abort();
+    }
+    Sending::page(page.into_bytes(), reply)
+}
+
+/// That nothing is served.
+pub(crate) fn refuse(reply: &mut Reply<'_>, why: Refusal) -> Sending {
+    let (status, text) = match why {
+        Refusal::Malformed => (400, "That is no path."),
+        Refusal::NotFound => (404, "Nothing of that name is served here."),
+        Refusal::Forbidden => (403, "The server may not read it."),
+        Refusal::Unavailable => (503, "Try again in a moment."),
+    };
+    message(reply, status, &[], text)
+}
+
+/// A page that says one thing.
+pub(crate) fn message(
+    reply: &mut Reply<'_>,
+    status: u16,
+    headers: &[(&str, &str)],
+    text: &str,
+) -> Sending {
+    let page = listing::message(&format!("{status} {}", reason(status)), text);
+    let mut all = vec![
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("Content-Security-Policy", POLICY),
+    ];
+    all.extend_from_slice(headers);
+    reply.answer(status, &all, page.as_bytes());
+    Sending::nothing()
+}
