@@ -58,6 +58,12 @@ pub(crate) fn command() -> Command {
                 .help("On this path, answer WebSockets with what they say"),
         )
         .arg(
+            Arg::new("spa")
+                .long("spa")
+                .help("Show /index.html to browsers on paths that are not there")
+                .action(ArgAction::SetTrue),
+        )
+        .arg(
             Arg::new("anywhere")
                 .long("anywhere")
                 .help("Serve / or the home directory too, and what holds it")
@@ -82,7 +88,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let ip = common::parsed(matches, "bind").unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let at = SocketAddr::new(ip, common::parsed(matches, "port").unwrap_or_default());
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
-    let site = Files::new(root)?;
+    let site = Files::new(root)?.listing(true).precompressed(true);
+    let site = site.spa(matches.get_flag("spa"));
     match common::text(matches, "ws-echo") {
         None => start(at, timeout, Http::new(site)),
         Some(path) => {

@@ -3,7 +3,7 @@
 //! Rule: every head is whole here, so that what goes with a status stands in one place.
 
 use crate::conditions::Verdict;
-use crate::core::{Part, Refusal};
+use crate::core::{Coding, Part, Refusal};
 use crate::{Sending, find, listing, mime};
 use loopwork_http::Reply;
 use loopwork_http::core::{Body, Method, Request, reason};
@@ -16,15 +16,24 @@ use std::time::UNIX_EPOCH;
 /// Our own pages run nothing and load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
+const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
+
+/// A file that is served.
+pub(crate) struct Served<'a> {
+    pub(crate) file: File,
+    pub(crate) metadata: Metadata,
+    /// What its name says of it.
+    pub(crate) path: &'a Path,
+    /// The form that it is in.
+    pub(crate) coding: Option<Coding>,
+    /// There may be other forms of it.
+    pub(crate) varies: bool,
+}
+
 /// A file, or what of it was asked for, or that it is known already.
-pub(crate) fn file(
-    request: &Request<'_>,
-    reply: &mut Reply<'_>,
-    file: File,
-    metadata: &Metadata,
-    path: &Path,
-) -> Sending {
-    let version = find::version(metadata);
+pub(crate) fn file(request: &Request<'_>, reply: &mut Reply<'_>, served: Served<'_>) -> Sending {
+    let Served { file, metadata, path, coding, varies } = served;
+    let version = find::version(&metadata, coding, varies);
     let date = version.modified.map(httpdate::fmt_http_date);
     let kind = mime::content_type(path);
     let mut headers = vec![
@@ -33,6 +42,8 @@ pub(crate) fn file(
         ("ETag", &version.tag),
     ];
     headers.extend(date.as_deref().map(|date| ("Last-Modified", date)));
+    // RFC 9110 §12.5.5: by what the form was chosen, whichever it was.
+    headers.extend(varies.then_some(("Vary", "Accept-Encoding")));
     let (len, get) = (metadata.len(), request.method == Method::Get);
     let now = UNIX_EPOCH + reply.env.unix_time();
     let part = match version.judge(&request.headers, get, len, now) {
@@ -46,7 +57,10 @@ pub(crate) fn file(
     let (status, first, end, range) = match part {
         Part::Whole => (200, 0, len, None),
         Part::Bytes(first, last) => (206, first, last + 1, Some(content_range(first, last, len))),
-        Part::Several(list) => return parts(reply, file, len, &list, &kind, headers),
+        Part::Several(list) => {
+            headers.extend(coding.map(|coding| ("Content-Encoding", coding.name())));
+            return parts(reply, file, len, &list, &kind, headers);
+        }
         Part::Outside => {
             // RFC 9110 §14.4: `unsatisfied-range = "*/" complete-length`.
             let range = [("Content-Range", &format!("bytes */{len}")[..])];
@@ -54,6 +68,7 @@ pub(crate) fn file(
         }
     };
     headers.push(("Content-Type", &kind));
+    headers.extend(coding.map(|coding| ("Content-Encoding", coding.name())));
     headers.extend(range.as_deref().map(|range| ("Content-Range", range)));
     if reply.head(status, headers, Body::Length(end - first)).is_err() {
         reply.abort();
@@ -128,6 +143,17 @@ pub(crate) fn refuse(reply: &mut Reply<'_>, why: Refusal) -> Sending {
         Refusal::Unavailable => (503, "Try again in a moment."),
     };
     message(reply, status, &[], text)
+}
+
+/// What may be asked of any path (RFC 9110 §9.3.7).
+pub(crate) fn options(reply: &mut Reply<'_>) -> Sending {
+    reply.answer(204, &[ALLOW], b"");
+    Sending::nothing()
+}
+
+/// A method that means nothing here (RFC 9110 §15.5.6).
+pub(crate) fn not_allowed(reply: &mut Reply<'_>) -> Sending {
+    message(reply, 405, &[ALLOW], "This server only shows files.")
 }
 
 /// A page that says one thing.

@@ -15,6 +15,8 @@ pub(crate) struct Version {
     pub(crate) tag: String,
     /// In whole seconds.
     pub(crate) modified: Option<SystemTime>,
+    /// There may be compressed forms beside it, with tags of their own and perhaps the same date.
+    pub(crate) varies: bool,
 }
 
 /// How a request for a file is answered.
@@ -87,7 +89,8 @@ impl Version {
     }
 
     /// `If-Range = entity-tag / HTTP-date` (§13.1.5), compared strongly: no weak tag matches, and
-    /// no date whose second is not over, in which the file could still change (§8.8.2.2).
+    /// no date that other forms may have too, or whose second is not over, in which the file could
+    /// still change (§8.8.2.2).
     fn is_in_if_range(&self, headers: &Headers<'_>, now: SystemTime) -> bool {
         if !headers.contains("If-Range") {
             return true;
@@ -96,7 +99,7 @@ impl Version {
             (Some(tag), _) if tag.starts_with(['"', 'W']) && tag.ends_with('"') => tag == self.tag,
             (Some(_), Some(modified)) => {
                 let over = now.duration_since(modified).is_ok_and(|d| d >= Duration::from_secs(1));
-                over && date(headers, "If-Range") == Some(modified)
+                !self.varies && over && date(headers, "If-Range") == Some(modified)
             }
             _ => false,
         }
@@ -137,7 +140,7 @@ mod tests {
         let limits = Limits::default();
         let parsed = parse_request(text.as_bytes(), &mut seen, &mut fields, &limits);
         let (request, _) = parsed.expect("a request").expect("a whole one");
-        let version = Version { tag: TAG.into(), modified: Some(second(1000)) };
+        let version = Version { tag: TAG.into(), modified: Some(second(1000)), varies: false };
         version.judge(&request.headers, get, LEN, second(now))
     }
 

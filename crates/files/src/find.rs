@@ -6,7 +6,7 @@
 //! * Whatever is not served is `NotFound`, whether it exists or not.
 
 use crate::conditions::Version;
-use crate::core::{Refusal, is_hidden};
+use crate::core::{Coding, Refusal, is_hidden};
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
@@ -80,11 +80,33 @@ pub(crate) fn refusal(error: &io::Error) -> Refusal {
     }
 }
 
-/// By what this version of a file is told from others: nanoseconds and length.
-pub(crate) fn version(metadata: &Metadata) -> Version {
+/// By what this version of a file is told from others: nanoseconds and length, and the form.
+pub(crate) fn version(metadata: &Metadata, coding: Option<Coding>, varies: bool) -> Version {
     let (seconds, fraction) = (metadata.mtime(), metadata.mtime_nsec());
-    let tag = format!("\"{seconds:x}.{fraction:x}-{:x}\"", metadata.len());
-    Version { tag, modified: modified(metadata) }
+    let form = coding.map_or("", Coding::suffix);
+    let tag = format!("\"{seconds:x}.{fraction:x}-{:x}{form}\"", metadata.len());
+    Version { tag, modified: modified(metadata), varies }
+}
+
+/// The best form of a file that lies beside it, of those that the client takes: a regular file
+/// below the root, as any, that is no older than the file, since one that is older was not made of
+/// it.
+pub(crate) fn beside(
+    root: &Path,
+    file: &Metadata,
+    real: &Path,
+    codings: &[Coding],
+    hidden: bool,
+) -> Option<(File, Metadata, Coding)> {
+    codings.iter().find_map(|coding| {
+        let mut path = real.as_os_str().to_os_string();
+        path.push(coding.suffix());
+        let Ok(Found::File(form, metadata, _)) = find(root, Path::new(&path), hidden) else {
+            return None;
+        };
+        let age = |m: &Metadata| (m.mtime(), m.mtime_nsec());
+        (age(&metadata) >= age(file)).then_some((form, metadata, *coding))
+    })
 }
 
 /// When a file was changed, in whole seconds, as HTTP says dates; `None` when HTTP could not say

@@ -6,6 +6,7 @@
 //! * The page needs nothing else: no script, no outside request.
 
 use crate::{core, find};
+use loopwork_http::forms;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io;
@@ -21,11 +22,12 @@ const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;max-width:56rem;margin:0 auto;padding:1rem}\
 h1{font-size:1.2rem;overflow-wrap:anywhere}\
 table{width:100%;border-collapse:collapse}\
+th{text-align:left;padding:.45rem .3rem;font-weight:600}th+th{text-align:right}\
 td{border-top:1px solid var(--line);padding:.45rem .3rem;vertical-align:top}\
 td:first-child{overflow-wrap:anywhere}\
 td+td{text-align:right;white-space:nowrap;opacity:.7;font-variant-numeric:tabular-nums}\
 a{text-decoration:none}a:hover,a:focus{text-decoration:underline}\
-@media(max-width:34rem){td:nth-child(3){display:none}}";
+@media(max-width:34rem){td:nth-child(3),th:nth-child(3){display:none}}";
 
 /// One line of a listing.
 struct Entry {
@@ -35,15 +37,89 @@ struct Entry {
     modified: Option<SystemTime>,
 }
 
+/// By what the names are in order. Directories come first in any.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    Name,
+    Size,
+    Time,
+}
+
+/// The order of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Order {
+    by: By,
+    down: bool,
+}
+
+impl Order {
+    /// `?sort=name|size|time&order=asc|desc`; what is none of these is as if it were not said.
+    pub(crate) fn of(query: &str) -> Order {
+        let mut order = Order { by: By::Name, down: false };
+        for (name, value) in forms::pairs(query.as_bytes()) {
+            match (&name[..], &value[..]) {
+                ("sort", "name") => order.by = By::Name,
+                ("sort", "size") => order.by = By::Size,
+                ("sort", "time") => order.by = By::Time,
+                ("order", "asc") => order.down = false,
+                ("order", "desc") => order.down = true,
+                _ => {}
+            }
+        }
+        order
+    }
+
+    /// The head of a column: a link that sorts by it, the other way round if it is so already.
+    fn column(self, page: &mut String, by: By, name: &str, text: &str) {
+        let here = self.by == by;
+        let next = if here && !self.down { "desc" } else { "asc" };
+        let (said, mark) = match (here, self.down) {
+            (false, _) => ("none", ""),
+            (true, false) => ("ascending", " \u{2191}"),
+            (true, true) => ("descending", " \u{2193}"),
+        };
+        let _ = write!(
+            page,
+            "<th scope=\"col\" aria-sort=\"{said}\">\
+             <a href=\"?sort={name}&amp;order={next}\">{text}{mark}</a>"
+        );
+    }
+
+    fn sort(self, list: &mut [Entry]) {
+        list.sort_by_cached_key(|e| (e.name.to_ascii_lowercase(), e.name.clone()));
+        // Those that are alike stay in the order of their names.
+        match self.by {
+            By::Name => {}
+            By::Size => list.sort_by_key(|e| e.size),
+            By::Time => list.sort_by_key(|e| e.modified),
+        }
+        if self.down {
+            list.reverse();
+        }
+        list.sort_by_key(|e| !e.directory);
+    }
+}
+
 /// The page of the directory `real`, which is `name` below `root`.
 ///
 /// # Errors
 /// The directory cannot be read.
-pub(crate) fn page(root: &Path, real: &Path, name: &Path) -> io::Result<String> {
-    let (entries, more) = entries(root, real)?;
+pub(crate) fn page(
+    root: &Path,
+    real: &Path,
+    name: &Path,
+    order: Order,
+    hidden: bool,
+) -> io::Result<String> {
+    let (mut entries, more) = entries(root, real, hidden)?;
+    order.sort(&mut entries);
     let title = format!("/{}", name.display());
     let mut page = head(&title);
-    page.push_str("<table>");
+    page.push_str("<table><thead><tr>");
+    order.column(&mut page, By::Name, "name", "Name");
+    order.column(&mut page, By::Size, "size", "Size");
+    order.column(&mut page, By::Time, "time", "Changed");
+    page.push_str("<tbody>");
     if !name.as_os_str().is_empty() {
         page.push_str("<tr><td><a href=\"../\">../</a><td><td>");
     }
@@ -80,17 +156,17 @@ fn head(title: &str) -> String {
     )
 }
 
-fn entries(root: &Path, real: &Path) -> io::Result<(Vec<Entry>, bool)> {
+fn entries(root: &Path, real: &Path, hidden: bool) -> io::Result<(Vec<Entry>, bool)> {
     let (mut list, mut more) = (Vec::new(), false);
     for found in real.read_dir()? {
         let Ok(found) = found else { continue };
         let name = found.file_name();
         let path = found.path();
-        if core::is_hidden(&name) || name.as_encoded_bytes().contains(&b'\\') {
+        if !hidden && core::is_hidden(&name) || name.as_encoded_bytes().contains(&b'\\') {
             continue;
         }
         let link = found.file_type().is_ok_and(|kind| kind.is_symlink());
-        if link && find::inside(root, &path, false).is_err() {
+        if link && find::inside(root, &path, hidden).is_err() {
             continue;
         }
         let Ok(metadata) = path.metadata() else { continue };
@@ -104,7 +180,6 @@ fn entries(root: &Path, real: &Path) -> io::Result<(Vec<Entry>, bool)> {
         let (directory, size) = (metadata.is_dir(), metadata.len());
         list.push(Entry { name, directory, size, modified: find::modified(&metadata) });
     }
-    list.sort_by_cached_key(|e| (!e.directory, e.name.to_ascii_lowercase(), e.name.clone()));
     Ok((list, more))
 }
 

@@ -1,13 +1,11 @@
 //! `serve`: what is served, how, and what never is.
 
 use crate::harness::*;
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 fn site() -> (Folder, Run, SocketAddr) {
     let folder = Folder::new();
@@ -60,10 +58,10 @@ fn head_is_a_head_and_other_methods_are_refused() {
         assert!(none.is_empty() && !body.is_empty());
         assert_eq!(header(&get, "Content-Length"), header(&head, "Content-Length"), "{path}");
     }
-    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+    for method in ["POST", "PUT", "DELETE", "BREW"] {
         let (head, _) = ask(at, &format!("{method} /a.txt"), &[]);
         assert!(head.starts_with("HTTP/1.1 405 "), "{method}: {head}");
-        assert_eq!(header(&head, "Allow"), Some("GET, HEAD"));
+        assert_eq!(header(&head, "Allow"), Some("GET, HEAD, OPTIONS"));
     }
 }
 
@@ -88,10 +86,7 @@ fn what_is_known_is_not_sent_again() {
 #[test]
 fn tags_and_ranges() {
     let (folder, _server, at) = site();
-    let path = folder.write("digits", b"0123456789");
-    // A date whose second is not over would say too little for `If-Range`.
-    let past = SystemTime::now() - Duration::from_secs(5);
-    File::options().write(true).open(path).unwrap().set_modified(past).unwrap();
+    folder.write("digits", b"0123456789");
     let (head, _) = ask(at, "GET /digits", &[]);
     let tag = header(&head, "ETag").unwrap().to_string();
     let date = header(&head, "Last-Modified").unwrap().to_string();
@@ -106,7 +101,8 @@ fn tags_and_ranges() {
         (&["Range: bytes=-2".to_string()], "206", "89"),
         (&["Range: bytes=0-2,2-3".to_string()], "200", "0123456789"),
         (&["Range: bytes=8-".to_string(), format!("If-Range: {tag}")], "206", "89"),
-        (&["Range: bytes=8-".to_string(), format!("If-Range: {date}")], "206", "89"),
+        // A compressed form could have the same date.
+        (&["Range: bytes=8-".to_string(), format!("If-Range: {date}")], "200", "0123456789"),
         (&["Range: bytes=8-".to_string(), format!("If-Range: W/{tag}")], "200", "0123456789"),
         (&["Range: bytes=8-".to_string(), "If-Range: \"a\"".to_string()], "200", "0123456789"),
     ] {
