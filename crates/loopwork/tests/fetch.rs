@@ -8,6 +8,7 @@ use loopwork::fetch::{Error, Proxies};
 use loopwork::http::BadUrl;
 use loopwork::http::client::Failure;
 use loopwork::http::redirect::{Policy, Refused};
+use loopwork::reactor::blocking::JOBS;
 use loopwork::tcp::{self, Family};
 use loopwork::{Address, Env, Fetch, Id};
 use std::net::SocketAddr;
@@ -258,6 +259,37 @@ fn the_next_address_is_asked_when_one_is_not_there() {
         let none = stage.fetch(Fetch::get("http://none.test/")).unwrap_err();
         assert!(none.to_string().contains("127.0.0.1:8008"), "{none}");
     }
+}
+
+/// More at once than jobs may block: a name is looked up once for all of them.
+#[test]
+fn a_name_is_looked_up_once_at_a_time() {
+    let mut stage = Stage::new(0, &[]);
+    stage.agent.settings(&mut stage.lp.env).family = Family::V4;
+    let (count, many) = (std::rc::Rc::new(std::cell::Cell::new(0)), JOBS + 100);
+    for n in 0..many {
+        let (count, url) = (count.clone(), format!("http://localhost:8001/{n}"));
+        Fetch::get(&url).whole(&mut stage.lp.env, stage.agent, move |_, page| {
+            assert_eq!(page.unwrap().text(), format!("GET /{n}"));
+            count.set(count.get() + 1);
+        });
+    }
+    stage.until("all", || count.get() == many);
+}
+
+#[test]
+fn who_answered_is_asked_first() {
+    let mut stage = Stage::new(0, &[]);
+    stage.pin("two.test", 80, &[NOBODY, A]);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let (taker, told) = Noting::new(stage.agent);
+        Fetch::get("http://two.test/").begin(&mut stage.lp.env, stage.agent, taker);
+        stage.until("an end", || told.borrow().end.is_some());
+        let what = told.take().what;
+        asked.push(what.iter().filter(|what| what.starts_with("ask")).count());
+    }
+    assert_eq!(asked, [2, 1, 1]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //!   wished meanwhile stays in the list, and is looked at when it is back.
 //! * A fetch holds the loop, connected or not: it has an end to tell.
 
+use super::names::Names;
 use super::run::Run;
 use super::{Error, Fetch, Proxies, Taker};
 use crate::http::Url;
@@ -30,7 +31,8 @@ pub struct Settings {
 
 impl Settings {
     /// From now on these are the addresses of a host at a port, and no resolver is asked: as
-    /// curl's `--resolve`. One may be a Unix socket. They are tried in their order.
+    /// curl's `--resolve`. One may be a Unix socket. They are tried in their order, but
+    /// that whoever answered last comes first.
     pub fn pin<A: Into<Address>>(
         &mut self,
         host: &str,
@@ -77,6 +79,7 @@ pub struct Fetching(pub(super) Id);
 struct State {
     settings: Rc<Settings>,
     seats: Slab<Seat>,
+    names: Names,
 }
 
 /// A fetch, and what it is wished while it works.
@@ -108,7 +111,8 @@ impl Agent {
 
     /// Adds an agent that asks with this client, whose limits and deadlines hold.
     pub fn with<W: Streams>(lp: &mut Loop<W>, client: Client, settings: Settings) -> Agent {
-        let state = lp.env.shared.add(State { settings: Rc::new(settings), seats: Slab::new() });
+        let (settings, seats, names) = (Rc::new(settings), Slab::new(), Names::default());
+        let state = lp.env.shared.add(State { settings, seats, names });
         let wakes = lp.add(|_| Wakes { agent: None });
         let agent = Agent { state, http: client, driver: wakes.driver };
         lp.get(wakes).agent = Some(agent);
@@ -144,6 +148,10 @@ impl Agent {
             "http" => Ok(self.http),
             scheme => Err(Error::Scheme(scheme.to_string())),
         }
+    }
+
+    pub(super) fn names<'e>(&self, env: &'e mut Env) -> &'e mut Names {
+        &mut env.shared.get(self.state).names
     }
 
     pub(super) fn begin(&self, env: &mut Env, fetch: Fetch, taker: Box<dyn Taker>) -> Fetching {

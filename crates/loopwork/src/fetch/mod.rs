@@ -35,6 +35,7 @@
 mod agent;
 mod blocking;
 mod error;
+mod names;
 mod proxies;
 mod run;
 mod whole;

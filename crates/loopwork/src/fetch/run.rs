@@ -7,6 +7,7 @@
 //!   connection is known to stand; of a download nothing.
 
 use super::agent::{Agent, Wished};
+use super::names::{Found, Place};
 use super::{Asking, Content, Done, Error, Fetch, Fetching, Head, Lines, Settings, Taker};
 use crate::http::Url;
 use crate::http::client::{Client, Failure, Ticket};
@@ -16,9 +17,8 @@ use crate::http::core::encode::{Connection, RequestHead};
 use crate::http::redirect::{Chain, Next};
 use crate::reactor::CallKey;
 use crate::tcp::{self, ADDRESSES_MAX};
-use crate::{Address, Env, Flow, Id, Instant, lookup};
+use crate::{Address, Env, Flow, Id, Instant};
 use std::collections::VecDeque;
-use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -58,6 +58,10 @@ pub(super) struct Run {
     with_body: bool,
     chain: Chain,
     follows: bool,
+    /// Whose addresses these are: the server's, or the proxy's.
+    place: Place,
+    /// There is more than one.
+    several: bool,
     addresses: VecDeque<Address>,
     to: Option<Address>,
     exchange: Option<(Client, Ticket)>,
@@ -105,6 +109,8 @@ impl Run {
             with_body: fetch.body != Content::None,
             chain: Chain::new(fetch.follow.clone().unwrap_or_default()),
             follows: fetch.follow.is_some(),
+            place: Place::default(),
+            several: false,
             addresses: VecDeque::new(),
             to: None,
             exchange: None,
@@ -173,31 +179,45 @@ impl Run {
             return Some(Err(error));
         }
         let next = self.settings.proxies.of(&url).unwrap_or(&url);
-        let (host, port) = (next.host.clone(), next.port);
+        self.place = (next.host.clone(), next.port);
         self.url = Some(url);
-        if let Some(addresses) = self.settings.pinned(&host, port) {
-            self.addresses = addresses.iter().cloned().collect();
-            return self.ask(env, || Error::Name { host, why: "it is pinned to nothing".into() });
+        let (host, port) = &self.place;
+        if let Some(addresses) = self.settings.pinned(host, *port) {
+            let addresses = addresses.to_vec();
+            return self.ask_first(env, addresses, "it is pinned to nothing");
         }
-        let (agent, id) = (self.agent, self.id);
-        lookup(env, &host.clone(), port, move |env, found| {
-            agent.work(env, id, |run, env, wished| match wished.cancelled {
-                true => CANCELLED,
-                false => run.found(env, host, found).or_else(|| run.step(env, wished)),
-            });
-        });
+        self.agent.look_up(env, self.place.clone(), self.id);
         None
     }
 
-    fn found(&mut self, env: &mut Env, host: String, found: io::Result<Vec<SocketAddr>>) -> End {
-        match found {
-            Err(error) => Some(Err(Error::Name { host, why: error.to_string() })),
+    /// The name has been looked up.
+    pub(super) fn found(&mut self, env: &mut Env, wished: Wished, found: &Found) -> End {
+        if wished.cancelled {
+            return CANCELLED;
+        }
+        let end = match found {
+            Err(why) => Some(Err(Error::Name { host: self.place.0.clone(), why: why.clone() })),
             Ok(list) => {
-                let list = tcp::prefer(list, self.settings.family);
-                self.addresses = in_turns(list).into_iter().map(Address::from).collect();
-                let why = "it has no address of the wanted family".to_string();
-                self.ask(env, || Error::Name { host, why })
+                let list = tcp::prefer(list.clone(), self.settings.family);
+                let addresses = in_turns(list).into_iter().map(Address::from).collect();
+                self.ask_first(env, addresses, "it has no address of the wanted family")
             }
+        };
+        end.or_else(|| self.step(env, wished))
+    }
+
+    fn ask_first(&mut self, env: &mut Env, mut addresses: Vec<Address>, why: &str) -> End {
+        self.agent.names(env).order(&self.place, &mut addresses);
+        self.several = addresses.len() > 1;
+        self.addresses = addresses.into();
+        let (host, why) = (self.place.0.clone(), why.to_string());
+        self.ask(env, || Error::Name { host, why })
+    }
+
+    /// Remembers who answers, where there is a choice.
+    fn note(&self, env: &mut Env, answers: bool) {
+        if let (Some(to), true) = (&self.to, self.several) {
+            self.agent.names(env).note(&self.place, to, answers);
         }
     }
 
@@ -347,6 +367,7 @@ impl Run {
     /// The answer's head is here.
     fn head(&mut self, env: &mut Env, head: Head) -> End {
         self.sent.kept = None;
+        self.note(env, true);
         let location = head.headers.get("Location").filter(|_| self.follows);
         match self.chain.next(&head.url, &self.method, head.status, location) {
             Err(why) => Some(Err(Error::Redirect { from: Box::new(head.url), why })),
@@ -424,6 +445,7 @@ impl Run {
             return Some(Err(Error::Exchange { with: to, why }));
         };
         self.let_go(env);
+        self.note(env, false);
         if !(self.addresses.is_empty() || self.cancelled(env)) {
             self.taker.on_unreachable(env, &to, kind);
         }
