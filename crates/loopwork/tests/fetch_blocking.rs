@@ -10,7 +10,7 @@ use loopwork::http::client::Failure;
 use loopwork::reactor::Mailbox;
 use loopwork::{Fetch, Loop, Os, http_get, tcp};
 use std::io::{self, BufRead, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -56,14 +56,28 @@ impl Drop for Server {
     }
 }
 
-/// A server that takes one connection, reads a little, says this, and closes.
+/// Reads the head of a request, so that a close behind the answer is no reset.
+fn read_head(stream: &mut TcpStream) {
+    let mut head = Vec::new();
+    let mut some = [0; 4096];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut some) {
+            Ok(n) if n > 0 => head.extend_from_slice(&some[..n]),
+            // As when the process was stopped, and goes on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            _ => return,
+        }
+    }
+}
+
+/// A server that takes one connection, reads a request, says this, and closes.
 fn says(answer: &'static [u8]) -> String {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = server.local_addr().unwrap();
     thread::spawn(move || {
         let (mut stream, _) = server.accept().unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let _ = stream.read(&mut [0; 4096]);
+        read_head(&mut stream);
         let _ = stream.write_all(answer);
     });
     format!("http://{at}/")
@@ -112,7 +126,7 @@ fn who_drops_a_download_ends_it() {
     thread::spawn(move || {
         let (mut stream, _) = server.accept().unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
-        let _ = stream.read(&mut [0; 4096]);
+        read_head(&mut stream);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
         let error = loop {
             if let Err(error) = stream.write_all(&[b'x'; 65536]) {
