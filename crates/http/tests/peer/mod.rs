@@ -88,7 +88,8 @@ impl App for Site {
         let number = r.query().and_then(|q| q.parse().ok()).unwrap_or(0);
         let mut x = Visit { path, number, ..Visit::default() };
         match r.path() {
-            "/late" => wake_in(reply.env, reply.id, 50),
+            // Milliseconds, or few.
+            "/late" => wake_in(reply.env, reply.id, if number > 0 { number } else { 50 }),
             "/much-later" => wake_in(reply.env, reply.id, number),
             "/wait" | "/sum" | "/early" | "/trailers" => {}
             "/never" => {}
