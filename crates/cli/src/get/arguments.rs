@@ -1,16 +1,11 @@
-//! What `get` is asked for, in curl's words.
+//! The options of `get`, by curl's names.
 //!
 //! Rules of this file:
-//! * A name that curl has means what it means there.
-//! * Everything that can be wrong with the arguments is found before anything is sent.
+//! * A name that curl has means what it means there, and what is said twice counts as the last.
+//! * The table stands here alone; what it means is read off in `wanted.rs`.
 
-use super::codes;
-use crate::common::{self, Fail, parsed, text};
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use loopwork::http::core::encode;
-use loopwork::http::{BadUrl, Url};
-use std::io::Read;
-use std::time::Duration;
+use crate::common;
+use clap::{Arg, ArgAction, Command, value_parser};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -18,237 +13,156 @@ Examples:
   loopwork get -I -L http://example.org         the heads, redirects followed
   loopwork get -d name=value http://127.0.0.1:8080/form
   loopwork get -so /dev/null -w '%{http_code} %{time_total}\\n' http://127.0.0.1:8080/
+  loopwork get --timing -o /dev/null http://example.org
+  loopwork get -C - -O http://127.0.0.1:8080/big.iso
+  loopwork get --retry 5 -o 'part#1' 'http://127.0.0.1:8080/[1-9]'
 
-Exit codes are curl's: 1 protocol, 3 URL, 6 name, 7 connect, 8 answer, 18 partial, 22 with -f,
-23 write, 26 read, 28 time, 47 redirects, 52 empty, 56 receive.
+Exit codes are curl's: 1 protocol, 2 usage, 3 URL, 5 proxy, 6 name, 7 connect, 8 answer,
+18 partial, 22 with -f, 23 write, 26 read, 28 time, 33 range, 47 redirects, 52 empty, 56 receive,
+63 too large, 65 cannot send twice. They are those of the last URL.
 ";
 
+fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help).allow_hyphen_values(true)
+}
+
+fn many(name: &'static str, what: &'static str, help: &'static str) -> Arg {
+    value(name, what, help).action(ArgAction::Append)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)
+}
+
+fn time(name: &'static str, help: &'static str) -> Arg {
+    value(name, "SECS", help).value_parser(common::seconds)
+}
+
 pub(super) fn command() -> Command {
-    let value = |name, short, value, help| {
-        let arg = Arg::new(name).short(short).long(name).value_name(value).help(help);
-        arg.allow_hyphen_values(true)
-    };
-    let flag = |name, short, help| {
-        Arg::new(name).short(short).long(name).help(help).action(ArgAction::SetTrue)
-    };
+    let url = Arg::new("url")
+        .value_name("URL")
+        .help("http://HOST[:PORT]/PATH; {a,b} and [1-9] stand for several")
+        .required(true)
+        .num_args(1..)
+        .action(ArgAction::Append);
     Command::new("get")
         .about("Ask an HTTP server, as curl does")
         .after_help(EXAMPLES)
-        .arg(Arg::new("url").value_name("URL").help("http://HOST[:PORT]/PATH").required(true))
-        .arg(value("request", 'X', "METHOD", "The method, instead of GET, or POST with -d"))
-        .arg(
-            value("header", 'H', "LINE", "A header: 'Name: value', 'Name;' empty, 'Name:' none")
-                .action(ArgAction::Append),
-        )
-        .arg(
-            value("data", 'd', "DATA", "A body to POST; @FILE or @- reads it, without line ends")
-                .action(ArgAction::Append),
-        )
-        .arg(
-            value("output", 'o', "FILE", "Write the body here, not to stdout")
-                .conflicts_with("remote-name"),
-        )
-        .arg(flag("remote-name", 'O', "Write it to a file named as the end of the URL"))
-        .arg(flag("head", 'I', "Ask for the head alone, and show it"))
-        .arg(flag("include", 'i', "Show the head before the body"))
-        .arg(flag("verbose", 'v', "Tell on stderr what is said, both ways"))
-        .arg(flag("location", 'L', "Follow redirects, 20 at most"))
-        .arg(flag("fail", 'f', "Exit with 22 and without a body when the status is 400 or above"))
-        .arg(flag("silent", 's', "Say nothing on stderr"))
-        .arg(
-            Arg::new("max-time")
-                .short('m')
-                .long("max-time")
-                .value_name("SECS")
-                .help("Give up after so long")
-                .value_parser(common::seconds),
-        )
-        .arg(value("write-out", 'w', "FORMAT", "Write this behind the body; %{http_code} and such"))
+        .args_override_self(true)
+        .arg(url)
+        .args(asking())
+        .args(bodies())
+        .args(files())
+        .args(telling())
+        .args(ways())
+        .args(limits())
 }
 
-/// Where the body goes.
-#[derive(PartialEq, Eq, Debug)]
-pub(super) enum Sink {
-    Stdout,
-    File(String),
+fn asking() -> Vec<Arg> {
+    vec![
+        value("request", "METHOD", "The method, instead of GET, or POST with -d").short('X'),
+        many("header", "LINE", "'Name: value', 'Name;' empty, 'Name:' none; @FILE").short('H'),
+        value("user-agent", "TEXT", "What User-Agent says; '' for none").short('A'),
+        value("referer", "URL", "What Referer says; ';auto' for the URL before").short('e'),
+        value("user", "NAME:PASSWORD", "Basic credentials").short('u'),
+        value("oauth2-bearer", "TOKEN", "A bearer token"),
+        many("cookie", "DATA|FILE", "name=value to send, or a file of cookies").short('b'),
+        value("cookie-jar", "FILE", "Keep the cookies here at the end").short('c'),
+        value("range", "RANGE", "Only these bytes: 0-99, 100-, -100").short('r'),
+        value("request-target", "TARGET", "Ask for this instead of the URL's path"),
+        flag("head", "Ask for the head alone, and show it").short('I'),
+        flag("location", "Follow redirects").short('L'),
+        flag("location-trusted", "Follow them, credentials for every host"),
+        value("max-redirs", "N", "So many redirects at most; -1 for any number")
+            .value_parser(value_parser!(i64).range(-1..)),
+        flag("post301", "A POST stays one behind 301"),
+        flag("post302", "A POST stays one behind 302"),
+        flag("post303", "A POST stays one behind 303"),
+        flag("http1.1", "HTTP/1.1, which is what is spoken anyway"),
+        flag("insecure", "For curl's sake: there is nothing to verify").short('k'),
+    ]
 }
 
-/// The arguments, checked.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) url: Url,
-    /// `-X`: stays as it is when a redirect is followed.
-    pub(super) method: Option<String>,
-    pub(super) head_only: bool,
-    pub(super) headers: Vec<(String, String)>,
-    /// Headers of ours that are not sent.
-    pub(super) without: Vec<String>,
-    pub(super) host: Option<String>,
-    /// The connection is not to be kept.
-    pub(super) close: bool,
-    pub(super) body: Option<Vec<u8>>,
-    pub(super) sink: Sink,
-    /// The head goes where the body goes, before it.
-    pub(super) show_head: bool,
-    pub(super) verbose: bool,
-    pub(super) follow: bool,
-    pub(super) fail: bool,
-    pub(super) max_time: Option<Duration>,
-    pub(super) write_out: Option<String>,
+fn bodies() -> Vec<Arg> {
+    vec![
+        many("data", "DATA", "A body to POST; @FILE or @- reads it, without line ends").short('d'),
+        many("data-ascii", "DATA", "The same").hide(true),
+        many("data-raw", "DATA", "The same; @ means nothing"),
+        many("data-binary", "DATA", "The same; line ends stay"),
+        many("data-urlencode", "DATA", "The same, encoded: TEXT, =TEXT, name=TEXT, [name]@FILE"),
+        many("json", "DATA", "A body of JSON, and the headers for it"),
+        flag("get", "Put the data into the URL").short('G'),
+        value("upload-file", "FILE", "PUT this file; - for stdin").short('T'),
+    ]
 }
 
-impl Wanted {
-    pub(super) fn of(matches: &ArgMatches) -> Result<Wanted, Fail> {
-        let given = text(matches, "url").unwrap_or_default();
-        let url = Url::parse(given, super::SCHEMES).map_err(bad_url)?;
-        let head_only = matches.get_flag("head");
-        let sink = match (text(matches, "output"), matches.get_flag("remote-name")) {
-            (Some("-"), _) | (None, false) => Sink::Stdout,
-            (Some(path), _) => Sink::File(path.to_string()),
-            (None, true) => match url.file_name() {
-                Some(name) => Sink::File(name.to_string()),
-                None => {
-                    let why = "the URL ends without a name for the file; say -o FILE";
-                    return Err(Fail::new(codes::WRITE, why));
-                }
-            },
-        };
-        let body = body(matches)?;
-        if head_only && body.is_some() {
-            return Err(Fail::usage("-I has no body: leave -d out"));
-        }
-        let mut wanted = Wanted {
-            url,
-            method: text(matches, "request").map(str::to_string),
-            head_only,
-            headers: Vec::new(),
-            without: Vec::new(),
-            host: None,
-            close: false,
-            body,
-            sink,
-            show_head: head_only || matches.get_flag("include"),
-            verbose: matches.get_flag("verbose"),
-            follow: matches.get_flag("location"),
-            fail: matches.get_flag("fail"),
-            max_time: parsed(matches, "max-time").filter(|time: &Duration| !time.is_zero()),
-            write_out: text(matches, "write-out").map(str::to_string),
-        };
-        for line in matches.get_many::<String>("header").into_iter().flatten() {
-            wanted.header(line)?;
-        }
-        Ok(wanted)
-    }
-
-    fn header(&mut self, line: &str) -> Result<(), Fail> {
-        let (name, value) = match (line.split_once(':'), line.strip_suffix(';')) {
-            (Some((name, value)), _) => (name, Some(value.trim()).filter(|v| !v.is_empty())),
-            (None, Some(name)) => (name, Some("")),
-            (None, None) => {
-                return Err(Fail::usage(format!("{line:?} is no header: 'Name: value' is one")));
-            }
-        };
-        match value {
-            None => self.without.push(name.to_string()),
-            Some(value) if name.eq_ignore_ascii_case("host") => {
-                self.host = Some(value.to_string());
-            }
-            Some(value) if name.eq_ignore_ascii_case("connection") && is_close(value) => {
-                self.close = true;
-            }
-            Some(_) if encode::is_framing_header(name.as_bytes(), true) => {
-                let text = format!("{name} is set by the program; leave this -H out");
-                return Err(Fail::usage(text));
-            }
-            Some(value) => self.headers.push((name.to_string(), value.to_string())),
-        }
-        Ok(())
-    }
+fn files() -> Vec<Arg> {
+    vec![
+        many("output", "FILE", "Write the body here; #1 is what the first {} stood for").short('o'),
+        Arg::new("remote-name")
+            .short('O')
+            .long("remote-name")
+            .help("Write it to a file named as the end of the URL")
+            .action(ArgAction::Append)
+            .num_args(0)
+            .default_missing_value(""),
+        flag("remote-name-all", "-O for each URL"),
+        flag("remote-header-name", "With -O: the name that the server gives").short('J'),
+        flag("create-dirs", "Make the folders that -o names"),
+        value("output-dir", "DIR", "Where the files of -o and -O go"),
+        value("continue-at", "OFFSET", "Go on from here; - for as much as the file has").short('C'),
+        value("dump-header", "FILE", "Write the heads here").short('D'),
+        flag("globoff", "{}[] in a URL stand for themselves").short('g'),
+    ]
 }
 
-fn is_close(value: &str) -> bool {
-    value.eq_ignore_ascii_case("close")
+fn telling() -> Vec<Arg> {
+    vec![
+        flag("include", "Show the heads before the body").short('i'),
+        flag("verbose", "Tell on stderr what is said, both ways").short('v'),
+        flag("silent", "Say nothing on stderr").short('s'),
+        flag("show-error", "With -s: say what failed").short('S'),
+        flag("progress-bar", "On a terminal: how far it is as a plain bar").short('#'),
+        flag("no-progress-meter", "Do not show how far it is"),
+        flag("timing", "Draw on stderr where the time went"),
+        value("write-out", "FORMAT", "Write this behind the body; %{http_code} and such; @FILE")
+            .short('w'),
+        flag("fail", "Exit with 22 and without a body when the status is 400 or above").short('f'),
+        flag("fail-with-body", "The same, with the body").conflicts_with("fail"),
+        flag("fail-early", "End at the first URL that fails"),
+    ]
 }
 
-/// A URL that is none, or none of ours: the exit code and the line.
-pub(super) fn bad_url(bad: BadUrl) -> Fail {
-    match bad {
-        BadUrl::Scheme(scheme) if scheme == "https" => {
-            let text = "https is not spoken by this build; take an http:// URL";
-            Fail::new(codes::PROTOCOL, text)
-        }
-        BadUrl::Scheme(scheme) => {
-            Fail::new(codes::PROTOCOL, format!("{scheme} is not spoken here; take an http:// URL"))
-        }
-        BadUrl::Malformed(why) => Fail::new(codes::URL, format!("that is no URL: {why}")),
-    }
+fn ways() -> Vec<Arg> {
+    vec![
+        many("resolve", "HOST:PORT:ADDR", "Take this address for that host"),
+        many("connect-to", "H1:P1:H2:P2", "Connect to the second instead of the first"),
+        value("proxy", "[http://]HOST:PORT", "Ask by this proxy; '' for none").short('x'),
+        value("proxy-user", "NAME:PASSWORD", "Basic credentials for the proxy").short('U'),
+        value("noproxy", "HOSTS", "No proxy for these; * for all"),
+        value("unix-socket", "PATH", "Connect to this Unix socket"),
+        flag("ipv4", "Only IPv4 addresses").short('4'),
+        flag("ipv6", "Only IPv6 addresses").short('6').conflicts_with("ipv4"),
+    ]
 }
 
-/// All of `-d`, joined by `&`.
-fn body(matches: &ArgMatches) -> Result<Option<Vec<u8>>, Fail> {
-    let Some(list) = matches.get_many::<String>("data") else { return Ok(None) };
-    let mut body = Vec::new();
-    for (n, data) in list.enumerate() {
-        if n > 0 {
-            body.push(b'&');
-        }
-        let Some(path) = data.strip_prefix('@') else {
-            body.extend_from_slice(data.as_bytes());
-            continue;
-        };
-        let mut bytes = Vec::new();
-        let read = match path {
-            "-" => std::io::stdin().lock().read_to_end(&mut bytes),
-            path => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
-        };
-        read.map_err(|error| {
-            let why = common::reason(&error);
-            Fail::new(codes::READ, format!("cannot read {path}: {why}; check -d"))
-        })?;
-        // As curl: a form has no line ends.
-        body.extend(bytes.into_iter().filter(|b| !matches!(b, b'\r' | b'\n' | 0)));
-    }
-    Ok(Some(body))
+fn limits() -> Vec<Arg> {
+    vec![
+        time("max-time", "Give up after so long").short('m'),
+        time("connect-timeout", "Give up when there is no connection after so long"),
+        value("max-filesize", "BYTES", "Refuse what is longer; k, M, G"),
+        value("retry", "N", "Try again so often when it may help").value_parser(value_parser!(u32)),
+        time("retry-delay", "Wait so long before it; else 1, 2, 4 ... s"),
+        time("retry-max-time", "Begin no try later than this"),
+        flag("retry-connrefused", "Nobody listening is a reason, too"),
+        flag("retry-all-errors", "So is every failure"),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn of(line: &[&str]) -> Result<Wanted, Fail> {
-        let words = std::iter::once("get").chain(line.iter().copied());
-        Wanted::of(&command().try_get_matches_from(words).expect("arguments"))
-    }
-
     #[test]
-    fn headers_are_set_emptied_and_left_out() {
-        let line = ["-H", "A: b: c", "-H", "B;", "-H", "Accept:", "-H", "host: x", "http://a"];
-        let wanted = of(&line).unwrap();
-        let pair = |n: &str, v: &str| (n.to_string(), v.to_string());
-        assert_eq!(wanted.headers, [pair("A", "b: c"), pair("B", "")]);
-        assert_eq!((wanted.without, wanted.host), (vec!["Accept".into()], Some("x".into())));
-    }
-
-    #[test]
-    fn data_is_joined() {
-        let wanted = of(&["-d", "a=1", "-d", "b=2", "http://a"]).unwrap();
-        assert_eq!(wanted.body.as_deref(), Some(&b"a=1&b=2"[..]));
-    }
-
-    #[test]
-    fn what_is_wrong_has_the_code_of_curl() {
-        for (line, code) in [
-            (&["https://a"][..], 1),
-            (&["ftp://a"], 1),
-            (&["http://a b"], 3),
-            (&["http://"], 3),
-            (&["-O", "http://a/"], 23),
-            (&["-d", "@/no/such/file", "http://a"], 26),
-            (&["-H", "x", "http://a"], 2),
-            (&["-H", "Content-Length: 3", "http://a"], 2),
-            (&["-I", "-d", "x", "http://a"], 2),
-        ] {
-            assert_eq!(of(line).map(|_| 0).unwrap_or_else(|fail| fail.code), code, "{line:?}");
-        }
+    fn the_arguments_are_sound() {
+        super::command().debug_assert();
     }
 }

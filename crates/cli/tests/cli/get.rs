@@ -134,7 +134,8 @@ fn exit_codes() {
         (format!("{chunked}4\r\npart\r\n"), 18, "part", "4 bytes"),
         (format!("{chunked}4\r\npart\r\nx"), 56, "part", "chunk"),
         (String::new(), 52, "", "without an answer"),
-        ("SSH-2.0-OpenSSH\r\n\r\n".to_string(), 8, "", "not a response"),
+        ("SSH-2.0-OpenSSH\r\n\r\n".to_string(), 1, "", "not a response"),
+        ("HTTP/1.1 200 OK\r\nno colon\r\n\r\n".to_string(), 8, "", "not a response"),
     ] {
         let (at, _server) = canned(vec![answer.clone().into_bytes()]);
         let ended = run(&["get", "-f", &format!("http://{at}/")], b"");

@@ -6,6 +6,7 @@
 mod bench;
 mod echo;
 mod get;
+mod get_curl;
 mod harness;
 mod help;
 mod nc;

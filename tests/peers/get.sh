@@ -1,0 +1,61 @@
+# `loopwork get` beside curl: each command line of get-table is run by both against the same server (get-server.mjs), in a
+# folder of its own; stdout, files and exit code have to be the same, and stderr is empty in both or in none.
+if ! have curl; then
+  skip get "not found: apt-get install curl"
+elif ! have node; then
+  skip get "node not found: apt-get install nodejs"
+else
+  launch node "$here/get-server.mjs"
+  get_url=$url get_port=$port
+  get_wild=$(sed -n 's/^wild //p' "$tmp/out.$((${#pids[@]} - 1))")
+  unset http_proxy all_proxy ALL_PROXY no_proxy NO_PROXY
+
+  # in_folder NAME PROGRAM…: runs it in a new folder with some files, and keeps all that came of it.
+  in_folder() {
+    local at="$tmp/get.$1"
+    rm -rf "$at"
+    mkdir -p "$at/files"
+    printf 'line one\nline two\n' >"$at/files/lines"
+    printf 'abcde' >"$at/files/begun"
+    printf '127.0.0.1\tFALSE\t/\tFALSE\t0\tkept\tyes\n' >"$at/files/cookies"
+    printf '%%{http_code}\\n' >"$at/files/format"
+    (cd "$at/files" && printf 'from stdin\n' | timeout 60 "${@:2}" >"$at/out" 2>"$at/err")
+    echo $? >"$at/code"
+    # The comments in a jar are each program's own, and so is its order.
+    [ ! -f "$at/files/jar" ] || sed '/^# /d;/^$/d' "$at/files/jar" | sort >"$at/jar"
+    [ ! -f "$at/jar" ] || mv "$at/jar" "$at/files/jar"
+  }
+
+  number=0
+  while IFS= read -r line; do
+    case $line in ''|'#'*) continue ;; esac
+    number=$((number + 1))
+    # U: the server, W: the wild one, P: the server's port, N: a number of its own for each program.
+    words() { printf '%s' "$line" | sed "s|U/|$get_url/|g;s|W/|http://127.0.0.1:$get_wild/|g;s|@P|$get_port|g;s|@N|$number-$1|g"; }
+    eval "theirs=($(words 0))"
+    eval "ours=($(words 0 | sed "s|$number-0|$number-1|g"))"
+    in_folder curl curl -A agent "${theirs[@]}"
+    in_folder ours "$loopwork" get -A agent "${ours[@]}"
+    differs=
+    cmp -s "$tmp/get.curl/out" "$tmp/get.ours/out" || differs="$differs stdout"
+    cmp -s "$tmp/get.curl/code" "$tmp/get.ours/code" || differs="$differs code"
+    diff -r "$tmp/get.curl/files" "$tmp/get.ours/files" >"$tmp/get.files" || differs="$differs files"
+    case $line in *-s*) ;; *) differs="$differs (say -s)" ;; esac
+    [ -s "$tmp/get.curl/err" ] && them=1 || them=0
+    [ -s "$tmp/get.ours/err" ] && us=1 || us=0
+    [ $them = $us ] || differs="$differs stderr"
+    if [ -z "$differs" ]; then
+      ok "get" "$line ($(cat "$tmp/get.ours/code"))"
+    else
+      bad "get" "$line:$differs"
+      for who in curl ours; do
+        echo "  $who: code $(cat "$tmp/get.$who/code"), stdout:"; head -c 1500 "$tmp/get.$who/out" | sed 's/^/    /'; echo
+        head -c 500 "$tmp/get.$who/err" | sed 's/^/    stderr: /'; echo
+      done
+      head -n 20 "$tmp/get.files" | sed 's/^/    /'
+    fi
+  done <"$here/get-table"
+  # Two programs that find nobody fail alike.
+  check "get, its server lived" "$(curl -sS -o "$tmp/got" -w '%{http_code}' "$get_url/")" 200
+  stop
+fi
