@@ -1,5 +1,6 @@
 # `loopwork get` beside curl: each command line of get-table is run by both against the same server (get-server.mjs), in a
-# folder of its own; stdout, files and exit code have to be the same, and stderr is empty in both or in none.
+# folder of its own; stdout, files and exit code have to be the same, and stderr is empty in both or in none. What it draws
+# on a terminal is looked at by get-terminal.py.
 if ! have curl; then
   skip get "not found: apt-get install curl"
 elif ! have node; then
@@ -19,7 +20,8 @@ else
     printf 'abcde' >"$at/files/begun"
     printf '127.0.0.1\tFALSE\t/\tFALSE\t0\tkept\tyes\n' >"$at/files/cookies"
     printf '%%{http_code}\\n' >"$at/files/format"
-    (cd "$at/files" && printf 'from stdin\n' | timeout 60 "${@:2}" >"$at/out" 2>"$at/err")
+    printf 'from stdin\n' >"$at/stdin"
+    (cd "$at/files" && timeout 60 "${@:2}" <"$at/stdin" >"$at/out" 2>"$at/err")
     echo $? >"$at/code"
     # The comments in a jar are each program's own, and so is its order.
     [ ! -f "$at/files/jar" ] || sed '/^# /d;/^$/d' "$at/files/jar" | sort >"$at/jar"
@@ -55,6 +57,18 @@ else
       head -n 20 "$tmp/get.files" | sed 's/^/    /'
     fi
   done <"$here/get-table"
+  # What -v tells of the heads, both ways.
+  said() { "$@" 2>&1 >"$tmp/got" | tr -d '\r' | sed 's/ *$//' | grep '^[<>]' | sort -u; }
+  for line in "$get_url/typed" "-d a=b $get_url/hints" "-L $get_url/302/301/chunks" "-I $get_url/range"; do
+    # shellcheck disable=SC2086
+    check "get -v $line" "$(said "$loopwork" get -sv -A a $line | cksum)" "$(said curl -sv -A a $line | cksum)"
+  done
+  if have python3; then
+    timeout 120 python3 "$here/get-terminal.py" "$loopwork" >"$tmp/terminal" || bad get "get-terminal.py did not end well"
+    while IFS=$'\t' read -r verdict name seen; do "$verdict" "get on a terminal, $name" "$seen"; done <"$tmp/terminal"
+  else
+    skip "get on a terminal" "python3 not found: apt-get install python3"
+  fi
   # Two programs that find nobody fail alike.
   check "get, its server lived" "$(curl -sS -o "$tmp/got" -w '%{http_code}' "$get_url/")" 200
   stop

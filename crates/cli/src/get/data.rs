@@ -8,18 +8,35 @@ use super::codes;
 use crate::common::{self, Fail};
 use clap::ArgMatches;
 use std::io::Read;
+use std::rc::Rc;
 
 /// What is sent behind the head.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Upload {
     /// There is no body.
     None,
-    /// It is here.
-    Bytes(Vec<u8>),
+    /// It is here; all requests that send it share it.
+    Bytes(Rc<Vec<u8>>),
     /// It is in this file, which is so long.
     File(String, u64),
     /// It comes from stdin, and ends there.
     Stdin,
+}
+
+impl Upload {
+    /// How long it is, if there is one and that is known.
+    pub(super) fn len(&self) -> Option<u64> {
+        match self {
+            Upload::None | Upload::Stdin => None,
+            Upload::Bytes(bytes) => Some(bytes.len() as u64),
+            Upload::File(_, len) => Some(*len),
+        }
+    }
+
+    /// Whether there is one that can be sent twice.
+    pub(super) fn is_repeatable(&self) -> bool {
+        matches!(self, Upload::Bytes(_) | Upload::File(..))
+    }
 }
 
 /// What the options for data come to.

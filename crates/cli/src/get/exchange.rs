@@ -23,6 +23,8 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
 
 /// One write of the request's body.
 const CHUNK: usize = 64 * 1024;
@@ -105,12 +107,12 @@ pub(super) enum Into {
     To(Output),
 }
 
-/// What the resolver found, until it is looked at.
-pub(super) type Found = Option<io::Result<Vec<SocketAddr>>>;
+/// What the resolver found for which request, until it is looked at.
+pub(super) type Found = Option<(u64, io::Result<Vec<SocketAddr>>)>;
 
 enum Source {
     None,
-    Bytes(Vec<u8>, usize),
+    Bytes(Rc<Vec<u8>>, usize),
     /// From a file or stdin; with how much is left of it if that is known.
     Input(Input, Option<u64>),
 }
@@ -125,9 +127,15 @@ pub(super) struct Talk {
     pub(super) family: Family,
     /// What is sent is told on stderr.
     pub(super) verbose: bool,
+    /// Counts requests, so that no name is taken for another one's.
+    number: u64,
     ask: Option<Ask>,
     ticket: Option<Ticket>,
     source: Source,
+    /// All of it was handed over.
+    uploaded: bool,
+    /// What was taken from the input before a connection stood: the next address gets it again.
+    unsure: Vec<u8>,
     addresses: VecDeque<Address>,
     pub(super) into: Into,
     /// Where the request went last.
@@ -140,6 +148,7 @@ pub(super) struct Talk {
     pub(super) size_download: u64,
     pub(super) size_upload: u64,
     pub(super) size_max: Option<u64>,
+    pub(super) connect_timeout: Option<Duration>,
     /// Until when all has to be over, and until when a connection has to stand.
     pub(super) deadlines: [Option<Instant>; 2],
     pub(super) meter: Option<Meter>,
@@ -158,6 +167,9 @@ impl Talk {
             ask: None,
             ticket: None,
             source: Source::None,
+            uploaded: false,
+            unsure: Vec::new(),
+            number: 0,
             addresses: VecDeque::new(),
             into: Into::Hold,
             remote: None,
@@ -169,19 +181,34 @@ impl Talk {
             size_download: 0,
             size_upload: 0,
             size_max: None,
+            connect_timeout: None,
             deadlines: [None; 2],
             meter: None,
         }
     }
 
     /// Begins an exchange; the one before is over.
-    pub(super) fn begin(&mut self, env: &mut Env, ask: Ask) {
+    pub(super) fn begin(&mut self, env: &mut Env, now: Instant, ask: Ask) {
         self.let_go(env);
         self.watch.begin();
         (self.head, self.end, self.into) = (None, None, Into::Hold);
         (self.size_download, self.size_upload, self.resolved) = (0, 0, None);
         self.interim.clear();
         self.trailers.clear();
+        self.number += 1;
+        self.deadlines[1] = self.connect_timeout.map(|time| now.after(time));
+        if let Some(at) = self.deadlines[1] {
+            self.until(env, at);
+        }
+        // It may be late already.
+        env.wake(self.id);
+        self.source = match source(&ask.upload, &self.mailbox) {
+            Ok(source) => source,
+            Err(_) => return self.finish(env, Err(Trouble::Read)),
+        };
+        if let Source::Input(input, _) = &self.source {
+            input.attach(self.id);
+        }
         match &ask.place {
             Place::At(list) => {
                 self.addresses = list.clone().into();
@@ -189,9 +216,9 @@ impl Talk {
                 self.next(env);
             }
             Place::Named(host, port) => {
-                let (key, id) = (self.found, self.id);
+                let (key, id, number) = (self.found, self.id, self.number);
                 loopwork::lookup(env, host, *port, move |env, list| {
-                    *env.shared.get(key) = Some(list);
+                    *env.shared.get(key) = Some((number, list));
                     env.wake(id);
                 });
                 self.ask = Some(ask);
@@ -208,6 +235,7 @@ impl Talk {
 
     pub(super) fn let_go(&mut self, env: &mut Env) {
         self.source = Source::None;
+        self.unsure.clear();
         if let Some(ticket) = self.ticket.take() {
             self.client.release(env, ticket);
         }
@@ -233,13 +261,6 @@ impl Talk {
             return self.finish(env, Err(Trouble::Name(ErrorKind::NotFound.into())));
         };
         self.resolved.get_or_insert(env.now);
-        self.source = match source(&ask.upload, &self.mailbox) {
-            Ok(source) => source,
-            Err(_) => return self.finish(env, Err(Trouble::Read)),
-        };
-        if let Source::Input(input, _) = &self.source {
-            input.attach(self.id);
-        }
         if self.verbose {
             talk(&format!("* to {to}"));
             tell('>', &ask.text());
@@ -249,6 +270,13 @@ impl Talk {
         match self.client.request(env, to, self.id, &ask.head(), headers) {
             Ok(ticket) => {
                 self.ticket = Some(ticket);
+                (self.uploaded, self.size_upload) = (false, self.unsure.len() as u64);
+                if let Source::Bytes(_, at) = &mut self.source {
+                    *at = 0;
+                }
+                if !self.unsure.is_empty() {
+                    let _ = self.client.write(env, ticket, &self.unsure);
+                }
                 self.upload(env, ticket);
             }
             Err(why) => self.finish(env, Err(Trouble::Invalid(why))),
@@ -257,7 +285,7 @@ impl Talk {
 
     /// Sends what there is, as far as it is taken.
     fn upload(&mut self, env: &mut Env, ticket: Ticket) {
-        loop {
+        while !self.uploaded {
             if self.client.flow(env, ticket) == Flow::Full {
                 return;
             }
@@ -274,6 +302,11 @@ impl Talk {
                 }
                 Source::Input(input, left) => match input.take() {
                     Some(chunk) => {
+                        let seen = self.watch.seen();
+                        match seen.opened.or(seen.sent) {
+                            None => self.unsure.extend_from_slice(&chunk),
+                            Some(_) => self.unsure.clear(),
+                        }
                         let _ = self.client.write(env, ticket, &chunk);
                         self.size_upload += chunk.len() as u64;
                         if let Some(left) = left {
@@ -289,7 +322,7 @@ impl Talk {
                     None => {}
                 },
             }
-            self.source = Source::None;
+            self.uploaded = true;
             return self.client.finish(env, ticket);
         }
     }
@@ -299,7 +332,9 @@ impl Talk {
         if self.end.is_some() || self.ask.is_none() {
             return;
         }
-        if let Some(found) = env.shared.get(self.found).take() {
+        if let Some((number, found)) = env.shared.get(self.found).take()
+            && number == self.number
+        {
             match found.map(|list| prefer(list, self.family)) {
                 Ok(list) => self.addresses = list.into_iter().map(Address::from).collect(),
                 Err(error) => return self.finish(env, Err(Trouble::Name(error))),
@@ -319,6 +354,9 @@ impl Talk {
         }
         if let Some(ticket) = self.ticket {
             self.upload(env, ticket);
+            if let Some(meter) = &self.meter {
+                meter.at(self.size_upload + self.size_download);
+            }
         }
         if let (Some(ticket), None) = (self.ticket, &self.head) {
             self.look(env, ticket);
@@ -336,7 +374,9 @@ impl Talk {
         let (None, Some(why)) = (&self.head, x.failure()) else { return };
         match (why, self.remote.clone()) {
             (Failure::Connect(_), _) if !self.addresses.is_empty() => {
-                self.let_go(env);
+                if let Some(ticket) = self.ticket.take() {
+                    self.client.release(env, ticket);
+                }
                 self.next(env);
             }
             (Failure::Connect(kind), Some(to)) => {
@@ -372,7 +412,7 @@ impl Talk {
             return self.finish(env, Err(Trouble::Large));
         }
         if let Some(meter) = &self.meter {
-            meter.at(self.size_download + self.size_upload);
+            meter.at(self.size_download);
         }
         if x.done() {
             let trailers = x.trailers();

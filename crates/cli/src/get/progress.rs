@@ -4,6 +4,7 @@
 //! * It is drawn on stderr alone, when that is a terminal and the body does not go to one.
 //! * It has no colours, so that there is nothing to switch off.
 
+use crate::common::talk;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 
@@ -14,7 +15,10 @@ pub(super) struct Meter(ProgressBar);
 impl Meter {
     /// For so many bytes, if that is known. `None`: there is nobody to show it to.
     pub(super) fn new(total: Option<u64>, to_stdout: bool, plain: bool) -> Option<Meter> {
-        if !std::io::stderr().is_terminal() || (to_stdout && std::io::stdout().is_terminal()) {
+        if total == Some(0)
+            || !std::io::stderr().is_terminal()
+            || (to_stdout && std::io::stdout().is_terminal())
+        {
             return None;
         }
         let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
@@ -39,6 +43,7 @@ impl Drop for Meter {
     /// The last state stays to be read, and what follows begins on a line of its own.
     fn drop(&mut self) {
         self.0.abandon();
+        talk("");
     }
 }
 

@@ -162,12 +162,8 @@ impl Hop {
             (Upload::Bytes(_), false) => Some("application/x-www-form-urlencoded"),
             _ => None,
         };
-        let waits = match &self.upload {
-            Upload::None => false,
-            Upload::Bytes(bytes) => bytes.len() as u64 > EXPECT_MIN,
-            Upload::File(_, len) => *len > EXPECT_MIN,
-            Upload::Stdin => true,
-        };
+        let long = self.upload.len().is_none_or(|len| len > EXPECT_MIN);
+        let waits = self.upload != Upload::None && long;
         let proxy = wanted.route.proxy(url).and_then(|proxy| proxy.authorization.clone());
         [
             ("Proxy-Authorization", proxy),

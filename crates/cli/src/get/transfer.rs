@@ -20,12 +20,16 @@ use super::{codes, sink};
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::Output;
 use loopwork::http::client::{Client, Config};
-use loopwork::{Handle, Id, Instant, Loop, Mailbox, Os, World};
+use loopwork::{Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// Without `-m` a server may take as long as it likes, as with curl; a day is as long.
 const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// The exit code after a signal is this and the signal's number, as shells have it: 130 after ^C.
+const SIGNALLED: i32 = 128;
+/// An upload that is shorter is gone before anybody could read how far it is.
+const METER_MIN: u64 = 64 * 1024;
 /// The longest wait between two tries, as curl has it.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -77,7 +81,13 @@ struct Under {
 impl Session {
     fn new(wanted: Wanted) -> Result<Session, Fail> {
         let mut lp = Loop::new(Os::new()?);
-        common::end_at_once(&mut lp, |_| {})?;
+        // At once, so that no bar is drawn any more; the shell goes on on a line of its own.
+        signal::watch(&mut lp, &[signal::SIGINT, signal::SIGTERM], |_, number| {
+            if std::io::stderr().is_terminal() {
+                talk("");
+            }
+            std::process::exit(SIGNALLED + number);
+        })?;
         let mut config = Config::default();
         config.timeout = PATIENCE;
         let client = Client::with_config(&mut lp, config);
@@ -88,6 +98,7 @@ impl Session {
         exchange.size_max = wanted.max_size;
         exchange.family = wanted.route.family();
         exchange.verbose = wanted.verbose;
+        exchange.connect_timeout = wanted.connect_timeout;
         let talk = lp.add(|me| {
             exchange.id = Id { birth, slot: 0, driver: me.driver };
             exchange
@@ -152,7 +163,8 @@ impl Session {
             let now = self.lp.world.now();
             let wait = retry.delay.unwrap_or(pause).max(asked_wait(&report));
             let in_time = retry.max_time.is_none_or(|most| now.since(first) + wait < most);
-            if left > 0 && in_time && self.transient(&report, &outcome) {
+            let again = left > 0 && in_time && job.upload != Upload::Stdin;
+            if again && self.transient(&report, &outcome) {
                 let why = match &outcome {
                     Ok(()) => format!("the server answered {}", status(&report)),
                     Err(fail) => fail.text.clone(),
@@ -203,11 +215,10 @@ impl Session {
 
     fn one_try(&mut self, number: usize, job: &Job) -> (Report, Outcome) {
         let began = self.lp.world.now();
-        let limits = [self.wanted.max_time, self.wanted.connect_timeout];
-        let deadlines = limits.map(|limit| limit.map(|limit| began.after(limit)));
+        let deadline = self.wanted.max_time.map(|limit| began.after(limit));
         self.lp.with(self.talk, |talk, cx| {
-            talk.deadlines = deadlines;
-            deadlines.into_iter().flatten().for_each(|at| talk.until(cx.env, at));
+            talk.deadlines = [deadline, None];
+            deadline.into_iter().for_each(|at| talk.until(cx.env, at));
         });
         let from = sink::resumed(&self.wanted, &job.sink);
         let report = Report { given: job.given.clone(), number, ..Report::default() };
@@ -244,7 +255,7 @@ impl Session {
             let now = self.lp.env.unix_time().as_secs();
             let ask = under.hop.ask(&self.wanted, self.jar.as_ref(), now);
             let place = ask.place.clone();
-            let head = self.head(ask, under);
+            let head = self.head(job, ask, under);
             self.note(under);
             let head = match head? {
                 Ok(head) => head,
@@ -256,7 +267,8 @@ impl Session {
                 let set = head.all("Set-Cookie");
                 set.for_each(|set| jar.set(set, &under.hop.target.url, now));
             }
-            if head.status == 417 && !under.hop.unexpecting && under.hop.upload != Upload::None {
+            let again = under.hop.upload.is_repeatable();
+            if head.status == 417 && !under.hop.unexpecting && again {
                 under.hop.unexpecting = true;
             } else if !self.redirected(&head, under)? {
                 return self.body(job, &head, under);
@@ -266,13 +278,21 @@ impl Session {
     }
 
     /// Sends a request, and waits for its response's head.
-    fn head(&mut self, ask: Ask, under: &mut Under) -> Result<Result<Head, Trouble>, Fail> {
+    fn head(
+        &mut self,
+        job: &Job,
+        ask: Ask,
+        under: &mut Under,
+    ) -> Result<Result<Head, Trouble>, Fail> {
         let report = &mut under.report;
         report.url = under.hop.target.url.to_string();
         report.method.clone_from(&ask.method);
         report.referer = under.hop.referer.clone().unwrap_or_default();
         report.size_request += ask.size();
-        self.lp.with(self.talk, |talk, cx| talk.begin(cx.env, ask));
+        let (now, length) = (self.lp.world.now(), ask.upload.len());
+        let length = length.filter(|length| *length >= METER_MIN);
+        self.lp.get(self.talk).meter = length.and_then(|length| self.meter(Some(length), job));
+        self.lp.with(self.talk, |talk, cx| talk.begin(cx.env, now, ask));
         self.wait(|talk| talk.head.is_some() || talk.end.is_some())?;
         let exchange = self.lp.get(self.talk);
         Ok(match (&exchange.head, exchange.end.take()) {
@@ -381,10 +401,8 @@ impl Session {
                 output
             }
         };
-        if !wanted.silent && !wanted.no_progress {
-            let meter = Meter::new(length, job.sink == Sink::Stdout, wanted.bar);
-            self.lp.get(self.talk).meter = meter;
-        }
+        let meter = self.meter(length, job);
+        self.lp.get(self.talk).meter = meter;
         let taken = self.take(Into::To(output));
         self.note(under);
         let exchange = self.lp.get(self.talk);
@@ -398,6 +416,15 @@ impl Session {
             _ if self.wanted.fail_with_body && head.status >= 400 => Err(refused(head)),
             _ => Ok(()),
         }
+    }
+
+    /// For so many bytes, if anybody is to see how far they are.
+    fn meter(&self, length: Option<u64>, job: &Job) -> Option<Meter> {
+        let Wanted { silent, no_progress, bar, .. } = self.wanted;
+        if silent || no_progress {
+            return None;
+        }
+        Meter::new(length, job.sink == Sink::Stdout, bar)
     }
 
     /// Says where the body goes, and waits for its end.

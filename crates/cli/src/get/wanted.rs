@@ -11,6 +11,7 @@ use crate::common::{Fail, parsed, text};
 use clap::ArgMatches;
 use loopwork::http::core::encode::{self, Connection};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Redirects that are followed: as many as browsers do.
@@ -220,6 +221,7 @@ fn jobs(matches: &ArgMatches, data: Data) -> Result<Vec<Job>, Fail> {
     let files: Vec<&String> = files.into_iter().flatten().collect();
     let folder = text(matches, "output-dir").map(PathBuf::from).unwrap_or_default();
     let by_server = matches.get_flag("remote-header-name");
+    let posted = Rc::new(data.bytes.clone().unwrap_or_default());
     let mut jobs = Vec::new();
     let given = matches.get_many::<String>("url").into_iter().flatten();
     for (n, given) in given.enumerate() {
@@ -235,7 +237,7 @@ fn jobs(matches: &ArgMatches, data: Data) -> Result<Vec<Job>, Fail> {
                     text = with_query(&text, bytes);
                     Upload::None
                 }
-                (None, Some(bytes)) => Upload::Bytes(bytes.clone()),
+                (None, Some(_)) => Upload::Bytes(posted.clone()),
                 (None, None) => Upload::None,
             };
             let target = Target::parse(&text)?;

@@ -329,3 +329,47 @@ fn timing_is_numbers_off_a_terminal() {
 }
 
 const NAMES: [&str; 6] = ["redirects", "name", "connect", "request sent", "first byte", "done"];
+
+#[test]
+fn the_next_address_gets_the_whole_body() {
+    let folder = Folder::new();
+    let path = folder.write("body", b"in a file");
+    let path = path.to_str().unwrap();
+    for (line, stdin, body) in [
+        (&["-d", "posted"][..], &b""[..], "posted"),
+        (&["-T", path], b"", "in a file"),
+        (&["-T", "-", "-H", "Expect:"], b"from stdin", "a\r\nfrom stdin\r\n0\r\n\r\n"),
+    ] {
+        let (at, server) = canned(vec![ok("")]);
+        // Nobody listens at the first of the two.
+        let resolved = format!("some.test:{}:127.0.0.2,{}", at.port(), at.ip());
+        let url = format!("http://some.test:{}/x", at.port());
+        let line = [&["get", "--resolve", &resolved, &url], line].concat();
+        let ended = run(&line, stdin);
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{line:?}");
+        let heard = server.join().unwrap();
+        let (_, found) = heard[0].split_once("\r\n\r\n").unwrap();
+        assert!(body.starts_with(found), "{line:?}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_server_that_wants_no_expectation_gets_the_body_without() {
+    let folder = Folder::new();
+    let path = folder.write("body", &vec![b'x'; (1 << 20) + 1]);
+    let no = answer("417 Expectation Failed\r\nConnection: close", "");
+    let line = ["-T", path.to_str().unwrap(), "U/x"];
+    let (ended, heard) = asked(vec![no, ok("well")], &line, b"");
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "well"));
+    assert!(heard[0].contains("Expect: 100-continue\r\n"), "{}", heard[0].len());
+    assert!(!heard[1].contains("Expect:") && heard[1].starts_with("PUT "));
+}
+
+#[test]
+fn times_follow_each_other() {
+    let names = ["namelookup", "connect", "pretransfer", "starttransfer", "total"];
+    let format: String = names.iter().map(|name| format!("%{{time_{name}}} ")).collect();
+    let (ended, _) = asked(vec![ok("")], &["-w", &format, "U/"], b"");
+    let times: Vec<f64> = ended.text().split_whitespace().map(|t| t.parse().unwrap()).collect();
+    assert!(times.len() == 5 && times.is_sorted() && times[4] > 0.0, "{times:?}");
+}
