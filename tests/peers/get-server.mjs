@@ -42,6 +42,7 @@ const paths = {
     response.addTrailers({ 'X-Sum': '5' });
     response.end();
   },
+  long: (_, response) => { response.setHeader('X-Long', 'y'.repeat(40_000)); response.end('long\n'); },
   empty: (_, response) => response.end(),
   hints: (_, response) => { response.writeEarlyHints({ link: '</a.css>; rel=preload' }); response.end('hinted\n'); },
   named: (_, response) => { response.setHeader('Content-Disposition', 'attachment; filename="given.txt"'); response.end('named\n'); },
@@ -89,7 +90,7 @@ const web = http.createServer((request, response) => {
 });
 web.keepAliveTimeout = 60_000;
 
-// Answers that no server should give: /ssh, /header, /chunk, /none.
+// Answers that no server should give: /ssh, /status, /header, /chunk, /none.
 const wild = net.createServer((socket) => {
   socket.on('error', () => {});
   socket.once('data', (data) => {
@@ -97,6 +98,7 @@ const wild = net.createServer((socket) => {
       ssh: 'SSH-2.0-OpenSSH\r\n\r\n',
       header: 'HTTP/1.1 200 OK\r\nno colon\r\n\r\n',
       chunk: 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\nxyz\r\n',
+      status: 'HTTP/1.1 abc\r\n\r\n',
       none: '',
     };
     socket.end(answers[/^GET \/(\w*)/.exec(data.toString('latin1'))?.[1]] ?? '');

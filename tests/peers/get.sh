@@ -57,6 +57,19 @@ else
       head -n 20 "$tmp/get.files" | sed 's/^/    /'
     fi
   done <"$here/get-table"
+  # Bodies go through: neither is kept.
+  if have python3; then
+    head -c 209715200 /dev/zero >"$tmp/long"
+    start echo http
+    peak=$(timeout 300 python3 -c 'import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)' "$loopwork" get -s -T "$tmp/long" -o "$tmp/back" "$url/")
+    stop
+    cmp -s "$tmp/long" "$tmp/back" && same=same || same=differs
+    if [ "$same ${peak% *}" = "same 0" ] && [ "${peak#* }" -lt 32768 ]; then ok "get, 200 MiB up and down" "${peak#* } KiB"
+    else bad "get, 200 MiB up and down" "$same, $peak"; fi
+    rm -f "$tmp/long" "$tmp/back"
+  fi
   # What -v tells of the heads, both ways.
   said() { "$@" 2>&1 >"$tmp/got" | tr -d '\r' | sed 's/ *$//' | grep '^[<>]' | sort -u; }
   for line in "$get_url/typed" "-d a=b $get_url/hints" "-L $get_url/302/301/chunks" "-I $get_url/range"; do

@@ -75,9 +75,14 @@ impl Circumstances<'_> {
             Failure::Closed if self.begun => codes::PARTIAL,
             Failure::Closed => codes::EMPTY,
             Failure::Malformed(_) if self.begun => codes::RECEIVE,
-            // To curl that is an answer of HTTP/0.9, or of a version it does not know.
-            Failure::Malformed(Malformed::InvalidVersion | Malformed::UnsupportedVersion) => {
-                codes::PROTOCOL
+            // To curl that is an answer of HTTP/0.9, or of a version that it does not know.
+            Failure::Malformed(
+                Malformed::InvalidVersion
+                | Malformed::UnsupportedVersion
+                | Malformed::InvalidStatus,
+            ) => codes::PROTOCOL,
+            Failure::Malformed(Malformed::HeadTooLarge | Malformed::TooManyHeaders) => {
+                codes::RECEIVE
             }
             _ => codes::ANSWER,
         };

@@ -3,13 +3,14 @@
 //! Rules of this file:
 //! * The last pattern counts fastest, as digits do.
 //! * An IPv6 address in brackets is none: it has a colon before its bracket closes.
-//! * What stands for more than [`MOST`] URLs is refused: so many are a slip of the hand.
+//! * What stands for more than [`MOST`] URLs is refused: so many are a slip of the hand,
+//!   and each is kept until its turn comes.
 
 use super::codes;
 use crate::common::Fail;
 
 /// URLs that one text may stand for.
-const MOST: usize = 1_000_000;
+const MOST: usize = 100_000;
 
 /// One URL of those that a text stands for, and what each of its patterns stood for in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,7 +54,7 @@ pub(super) fn expand(text: &str, off: bool) -> Result<Vec<Globbed>, Fail> {
             Piece::Text(text) => list.iter_mut().for_each(|g| g.url.push_str(&text)),
             Piece::Choice(choices) => {
                 if list.len() * choices.len() > MOST {
-                    return Err(bad("it stands for more than a million URLs"));
+                    return Err(bad("it stands for more than 100,000 URLs"));
                 }
                 let longer = |g: &Globbed, choice: &String| {
                     let parts = g.parts.iter().chain([choice]).cloned().collect();
@@ -135,7 +136,7 @@ fn range(text: &str) -> Result<Vec<String>, Fail> {
         _ => return Err(wrong()),
     };
     if (high - low) / step as u64 >= MOST as u64 {
-        return Err(bad("it stands for more than a million URLs"));
+        return Err(bad("it stands for more than 100,000 URLs"));
     }
     // A zero in front means: as many digits as these.
     let width = if from.starts_with('0') { from.len() } else { 0 };

@@ -29,6 +29,13 @@ impl Target {
 
     /// Where a `Location` leads from here. What it has of credentials is its own.
     pub(super) fn join(&self, location: &str) -> Result<Target, Fail> {
+        // Servers forget it, and everybody knows what they mean: a blank is encoded, as curl does.
+        let location = &match location.split_once('?') {
+            Some((path, query)) => {
+                format!("{}?{}", path.replace(' ', "%20"), query.replace(' ', "+"))
+            }
+            None => location.replace(' ', "%20"),
+        };
         let (text, user) = if location.contains("://") || location.starts_with("//") {
             split(location)
         } else {
@@ -97,6 +104,7 @@ mod tests {
         let to = |location: &str| base.join(location).unwrap();
         assert_eq!(to("d@e"), Target::parse("http://a/b/d@e").unwrap());
         assert_eq!(to("http://x:y@b/"), Target::parse("http://x:y@b/").unwrap());
+        assert_eq!(to("/d e?f g"), Target::parse("http://a/d%20e?f+g").unwrap());
         assert_eq!(to("//x@b/"), Target::parse("http://x@b/").unwrap());
         for (location, code) in [("https://a/", 1), ("file:///x", 1), ("http://a b/", 3)] {
             assert_eq!(base.join(location).map_err(|fail| fail.code), Err(code), "{location}");

@@ -30,6 +30,13 @@ const PATIENCE: Duration = Duration::from_secs(24 * 60 * 60);
 const SIGNALLED: i32 = 128;
 /// An upload that is shorter is gone before anybody could read how far it is.
 const METER_MIN: u64 = 64 * 1024;
+/// How long a connection is kept for the next URL: as curl does. A server that ends it before
+/// that is noticed.
+const KEEP: Duration = Duration::from_secs(118);
+/// curl's limits of a response's head. There is one response at a time, so that room is no
+/// reason for less.
+const HEAD_MAX: u32 = 300 * 1024;
+const HEADERS_MAX: u32 = 5000;
 /// The longest wait between two tries, as curl has it.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(600);
 
@@ -89,7 +96,8 @@ impl Session {
             std::process::exit(SIGNALLED + number);
         })?;
         let mut config = Config::default();
-        config.timeout = PATIENCE;
+        (config.timeout, config.keep) = (PATIENCE, KEEP);
+        (config.limits.head_bytes, config.limits.headers) = (HEAD_MAX, HEADERS_MAX);
         let client = Client::with_config(&mut lp, config);
         let (mailbox, birth, watch) = (lp.mailbox()?, lp.env.calls.birth(), Watch::default());
         lp.trace(Some(Box::new(watch.clone())));
@@ -343,9 +351,8 @@ impl Session {
 
     /// Whether the head leads to another request, which is what comes next then.
     fn redirected(&mut self, head: &Head, under: &mut Under) -> Result<bool, Fail> {
-        let Some(location) = head.get("Location").filter(|_| head.redirects()) else {
-            return Ok(false);
-        };
+        let location = head.get("Location").filter(|to| head.redirects() && !to.is_empty());
+        let Some(location) = location else { return Ok(false) };
         let target = under.hop.target.join(location);
         if !self.wanted.follow {
             let url = target.map_or(location.to_string(), |target| target.url.to_string());

@@ -304,11 +304,23 @@ fn a_connection_that_does_not_come_is_given_up() {
     let ended = run(&["get", "--connect-timeout", "0.3", &url], b"");
     ended.failed(28, "no connection within 0.3 s");
     assert!(began.elapsed() >= Duration::from_millis(290));
-    // Who is connected has all the time of the world.
+}
+
+#[test]
+fn who_is_connected_has_all_the_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = listener.local_addr().unwrap();
-    let line = ["get", "--connect-timeout", "0.2", "-m", "0.6", &format!("http://{at}/")];
-    run(&line, b"").failed(28, "not done within 0.6 s");
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut peer, _)) = listener.accept() {
+            std::thread::sleep(Duration::from_millis(500));
+            // It may have given up.
+            let _ = peer.read(&mut [0; 4096]).and_then(|_| peer.write_all(&ok("late")));
+        }
+    });
+    // On a machine that stands still the connection itself may come too late: then once more.
+    let well =
+        (0..20).any(|_| run(&["get", "--connect-timeout", "0.3", &url], b"").text() == "late");
+    assert!(well);
 }
 
 #[test]
