@@ -67,7 +67,8 @@ impl Jar {
 
     /// What a server sets (§5.2, §5.3).
     pub(super) fn set(&mut self, text: &str, url: &Url, now: u64) {
-        if text.len() > LONGEST {
+        // A tab would end a column of the file.
+        if text.len() > LONGEST || text.chars().any(char::is_control) {
             return;
         }
         let mut parts = text.split(';').map(str::trim);
@@ -112,8 +113,10 @@ impl Jar {
             Some(_) => cookie.expires = 1,
             None => {}
         }
-        // Whoever is not secure sets no cookie that is.
-        if !cookie.secure || url.scheme == "https" {
+        // Whoever is not secure sets no cookie that is, nor one whose name says so (RFC 6265bis).
+        let prefixed = ["__Secure-", "__Host-"].iter().any(|p| cookie.name.starts_with(p));
+        let secure = cookie.secure && url.scheme == "https";
+        if !cookie.name.is_empty() && (secure || !cookie.secure && !prefixed) {
             self.put(cookie, now);
         }
     }
@@ -210,6 +213,8 @@ mod tests {
             ("n=v; Path=/; Expires=Thu, 01-Jan-1970 00:00:00 GMT", "http://www.a.org/", false),
             ("n=v; Path=/; Expires=Fri, 31 Dec 2100 00:00:00 GMT", "http://www.a.org/", true),
             ("novalue", "http://www.a.org/x/y", false),
+            ("=n=v; Path=/", "http://www.a.org/", false),
+            ("n=v; Path=/\tx", "http://www.a.org/", false),
         ] {
             let mut jar = Jar::default();
             jar.set(set, &from, 1000);
@@ -232,6 +237,8 @@ mod tests {
         assert_eq!(jar.header(&from, 5).as_deref(), Some("b=2; a=3"));
         jar.set("b=; Max-Age=-1", &from, 5);
         assert_eq!(jar.header(&from, 5).as_deref(), Some("a=3"));
+        jar.set("__Secure-d=5", &from, 5);
+        jar.set("__Host-d=5; Path=/", &from, 5);
         jar.read("Set-Cookie: c=4\n# a comment\nnonsense\n", &from, 5);
         assert_eq!(jar.header(&from, 5).as_deref(), Some("a=3; c=4"));
     }

@@ -91,7 +91,12 @@ impl Circumstances<'_> {
                 let n = self.received;
                 format!("{remote} ended the connection after {n} bytes; there is more to come")
             }
-            Failure::Closed => format!("{remote} ended the connection without an answer"),
+            Failure::Closed => {
+                format!("{remote} ended the connection without an answer; is it well?")
+            }
+            Failure::Malformed(_) if !self.begun => {
+                format!("{remote}: {why}; is it an HTTP/1 server?")
+            }
             why => format!("{remote}: {why}"),
         };
         Fail::new(code, text)
@@ -102,6 +107,9 @@ impl Circumstances<'_> {
 pub(super) fn unwritten(kind: ErrorKind) -> Fail {
     match kind {
         ErrorKind::BrokenPipe => Fail::new(codes::WRITE, ""),
-        kind => Fail::new(codes::WRITE, format!("cannot write the body: {kind}")),
+        kind => {
+            let text = format!("cannot write the body: {kind}; take another place with -o FILE");
+            Fail::new(codes::WRITE, text)
+        }
     }
 }

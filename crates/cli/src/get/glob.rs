@@ -146,6 +146,7 @@ fn range(text: &str) -> Result<Vec<String>, Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn patterns_stand_for_several() {
@@ -185,6 +186,24 @@ mod tests {
             "[1-2000][1-2000]",
         ] {
             assert_eq!(expand(text, false).map_err(|fail| fail.code), Err(3), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is typed is taken or refused; what is no pattern stands for itself.
+        #[test]
+        fn anything_may_be_typed(
+            text in "[a-c0-3é\\\\{}\\[\\],:#-]{0,24}",
+            name in "[#0-9x]{0,8}",
+        ) {
+            if let Ok(list) = expand(&text, false) {
+                prop_assert!(!list.is_empty() && list.len() <= MOST);
+                let _ = list[0].name(&name);
+                if !text.contains(['{', '[', '\\']) {
+                    prop_assert_eq!(&list[0].url, &text);
+                }
+            }
+            prop_assert_eq!(&expand(&text, true).unwrap()[0].url, &text);
         }
     }
 

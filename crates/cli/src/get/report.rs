@@ -264,6 +264,7 @@ fn quoted(out: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn report() -> Report {
         let fields = [("X-A", "1"), ("x-a", "2\""), ("Content-Type", "t")];
@@ -297,6 +298,13 @@ mod tests {
         assert_eq!(Report::default().format("%{http_code}").stdout, "000");
         let said = report().format("a%{stderr}b%{stdout}c");
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("ac", "b"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_format_is_taken(text in "(%|\\{|\\}|header|url|stderr|\\\\|n|é){0,16}") {
+            let _ = report().format(&text);
+        }
     }
 
     #[test]

@@ -16,10 +16,11 @@ pub(super) fn resumed(wanted: &Wanted, sink: &Sink) -> u64 {
     match (wanted.resume, sink) {
         (None, _) => 0,
         (Some(Resume::At(at)), _) => at,
-        (Some(Resume::Behind), Sink::Stdout) => 0,
-        (Some(Resume::Behind), Sink::File(path) | Sink::Named(path)) => {
+        (Some(Resume::Behind), Sink::File(path)) => {
             std::fs::metadata(path).map_or(0, |meta| meta.len())
         }
+        // What the server has yet to name has nothing.
+        (Some(Resume::Behind), Sink::Stdout | Sink::Named(..)) => 0,
     }
 }
 
@@ -40,9 +41,14 @@ pub(super) fn open(
             how.write(true).create(true).truncate(true);
             path.clone()
         }
-        Sink::Named(path) => {
+        Sink::Named(folder, name) => {
             how.write(true).create_new(true);
-            named(path, head)?
+            let given = head.get("Content-Disposition").and_then(file_name);
+            let name = given.or_else(|| name.clone()).ok_or_else(|| {
+                let text = "neither the URL nor the server names a file; say -o FILE";
+                Fail::new(codes::WRITE, text)
+            })?;
+            folder.join(name)
         }
     };
     if wanted.create_dirs
@@ -62,23 +68,6 @@ fn unwritten(path: &Path, error: &std::io::Error) -> Fail {
         _ => "",
     };
     Fail::new(codes::WRITE, format!("cannot write {}: {why}{advice}", path.display()))
-}
-
-/// The name of `Content-Disposition`, in the folder where the URL's would be.
-fn named(path: &Path, head: &Head) -> Result<PathBuf, Fail> {
-    let given = head.get("Content-Disposition").and_then(file_name);
-    match given {
-        Some(name) => {
-            // The last part is the URL's name, if it has one.
-            let folder = path.parent().unwrap_or(Path::new(""));
-            Ok(folder.join(name))
-        }
-        None if path.file_name().is_some() => Ok(path.to_path_buf()),
-        None => {
-            let text = "neither the URL nor the server names a file; say -o FILE";
-            Err(Fail::new(codes::WRITE, text))
-        }
-    }
 }
 
 /// `disposition-parm = "filename" "=" value` (RFC 6266 §4.1), its last part alone (§4.3).

@@ -81,6 +81,7 @@ fn bad_url(bad: BadUrl) -> Fail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn credentials_are_taken_out() {
@@ -96,6 +97,17 @@ mod tests {
             assert_eq!(found.user.as_deref(), user.map(str::as_bytes), "{text}");
         }
         assert_eq!(basic(b"Aladdin:open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    }
+
+    proptest! {
+        /// Whatever a server sends as a `Location`, no credentials are left in what is sent.
+        #[test]
+        fn credentials_never_stay(text in "(http:|//|/|u|@|:|p|%40|%|\\?|#| |é){0,12}") {
+            let base = Target::parse("http://a/b").unwrap();
+            for target in [Target::parse(&text), base.join(&text)].into_iter().flatten() {
+                prop_assert!(!target.url.authority().contains('@'));
+            }
+        }
     }
 
     #[test]

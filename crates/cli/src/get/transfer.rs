@@ -466,7 +466,7 @@ impl Session {
 }
 
 fn refused(head: &Head) -> Fail {
-    Fail::new(codes::STATUS, format!("the server answered {}", head.status))
+    Fail::new(codes::STATUS, format!("the server answered {}; see its heads with -i", head.status))
 }
 
 fn status(report: &Report) -> u16 {

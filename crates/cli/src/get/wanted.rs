@@ -22,8 +22,8 @@ const REDIRECTS_MAX: u32 = 20;
 pub(super) enum Sink {
     Stdout,
     File(PathBuf),
-    /// Named by the server, or else as this.
-    Named(PathBuf),
+    /// In this folder, named by the server, or else so.
+    Named(PathBuf, Option<String>),
 }
 
 /// One URL.
@@ -257,7 +257,7 @@ fn remote_name(target: &Target, folder: &Path, by_server: bool) -> Result<Sink, 
     let name = target.url.file_name();
     match (name, by_server) {
         (Some(name), false) => Ok(Sink::File(folder.join(name))),
-        (name, true) => Ok(Sink::Named(folder.join(name.unwrap_or_default()))),
+        (name, true) => Ok(Sink::Named(folder.into(), name.map(str::to_string))),
         (None, false) => {
             let why = "the URL ends without a name for the file; say -o FILE";
             Err(Fail::new(codes::WRITE, why))

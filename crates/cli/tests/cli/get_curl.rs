@@ -207,7 +207,8 @@ fn statuses_that_fail() {
 fn files_are_made_where_they_should_be() {
     let folder = Folder::new();
     let named = answer("200 OK\r\nContent-Disposition: attachment; filename=\"../given\"", "named");
-    let (at, server) = canned(vec![ok("deep"), named.clone(), named, ok("head")]);
+    let (at, server) =
+        canned(vec![ok("deep"), named.clone(), named.clone(), ok("head"), named, ok("nameless")]);
     let in_folder = |line: &[&str]| {
         let mut words = vec!["get"];
         words.extend(line);
@@ -222,6 +223,11 @@ fn files_are_made_where_they_should_be() {
     assert_eq!(in_folder(&["-D", "heads", "-o", "body", &url]).code, Some(0));
     assert_eq!(file("heads"), "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n");
     assert!(!folder.path().join("x").exists());
+    // The folder is there; the URL itself has no name.
+    let root = format!("http://{at}/");
+    let line = ["-OJ", "--output-dir", "a", &root];
+    assert_eq!((in_folder(&line).code, file("a/given").as_str()), (Some(0), "named"));
+    in_folder(&line).failed(23, "names a file");
     server.join().unwrap();
 }
 
