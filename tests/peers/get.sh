@@ -9,6 +9,15 @@ else
   launch node "$here/get-server.mjs"
   get_url=$url get_port=$port
   get_wild=$(sed -n 's/^wild //p' "$tmp/out.$((${#pids[@]} - 1))")
+  # Python's server speaks HTTP/1.0, and ends each connection.
+  if have python3; then
+    mkdir -p "$tmp/py"
+    seq 100000 >"$tmp/py/numbers"
+    (cd "$tmp/py" && exec python3 -u -m http.server --bind 127.0.0.1 0 >"$tmp/py.out" 2>/dev/null) &
+    pids+=($!)
+    for _ in $(seq 200); do grep -q port "$tmp/py.out" 2>/dev/null && break; sleep 0.05; done
+    get_py="http://127.0.0.1:$(sed -n 's/.* port \([0-9]*\).*/\1/p' "$tmp/py.out" | head -n 1)"
+  fi
   unset http_proxy all_proxy ALL_PROXY no_proxy NO_PROXY
 
   # in_folder NAME PROGRAM…: runs it in a new folder with some files, and keeps all that came of it.
@@ -30,10 +39,13 @@ else
 
   number=0
   while IFS= read -r line; do
-    case $line in ''|'#'*) continue ;; esac
+    case $line in
+      ''|'#'*) continue ;;
+      *Y/*) [ -n "${get_py:-}" ] || { skip get "$line: python3 not found"; continue; } ;;
+    esac
     number=$((number + 1))
-    # U: the server, W: the wild one, P: the server's port, N: a number of its own for each program.
-    words() { printf '%s' "$line" | sed "s|U/|$get_url/|g;s|W/|http://127.0.0.1:$get_wild/|g;s|@P|$get_port|g;s|@N|$number-$1|g"; }
+    # U: the server, W: the wild one, Y: Python's, P: the server's port, N: a number of its own for each program.
+    words() { printf '%s' "$line" | sed "s|U/|$get_url/|g;s|W/|http://127.0.0.1:$get_wild/|g;s|Y/|${get_py:-}/|g;s|@P|$get_port|g;s|@N|$number-$1|g"; }
     eval "theirs=($(words 0))"
     eval "ours=($(words 0 | sed "s|$number-0|$number-1|g"))"
     in_folder curl curl -A agent "${theirs[@]}"
@@ -57,6 +69,8 @@ else
       head -n 20 "$tmp/get.files" | sed 's/^/    /'
     fi
   done <"$here/get-table"
+  [ -z "${get_py:-}" ] || stop
+
   # Bodies go through: neither is kept.
   if have python3; then
     head -c 209715200 /dev/zero >"$tmp/long"

@@ -3,7 +3,6 @@
 //! Rule: names are curl's; one that is not known is told, and stands for nothing.
 
 use super::head::Head;
-use crate::common::talk;
 use loopwork::Address;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -110,7 +109,11 @@ impl Report {
                     "stdout" => to_stderr = false,
                     "onerror" if self.exit == 0 => return said,
                     "onerror" => {}
-                    name => self.variable(out, name),
+                    name if self.variable(out, name) => {}
+                    name => {
+                        let said = &mut said.stderr;
+                        let _ = writeln!(said, "loopwork get: -w knows no %{{{name}}}");
+                    }
                 }
                 continue;
             }
@@ -126,10 +129,12 @@ impl Report {
         }
     }
 
-    fn variable(&self, out: &mut String, name: &str) {
+    /// Appends what a variable stands for; whether there is one of this name.
+    fn variable(&self, out: &mut String, name: &str) -> bool {
         if let Some(header) = name.strip_prefix("header{") {
             let value = self.head.as_ref().and_then(|head| head.get(header));
-            return out.push_str(value.unwrap_or_default());
+            out.push_str(value.unwrap_or_default());
+            return true;
         }
         match name {
             "header_json" => self.header_json(out),
@@ -143,9 +148,10 @@ impl Report {
             "time_appconnect" => out.push_str("0.000000"),
             name => match self.value(name) {
                 Some(value) => out.push_str(&value),
-                None => talk(&format!("loopwork get: -w knows no %{{{name}}}")),
+                None => return false,
             },
         }
+        true
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -295,6 +301,8 @@ mod tests {
         ] {
             assert_eq!(report().format(format).stdout, text, "{format}");
         }
+        let said = report().format("%{nothing}").stderr;
+        assert_eq!(said, "loopwork get: -w knows no %{nothing}\n");
         assert_eq!(Report::default().format("%{http_code}").stdout, "000");
         let said = report().format("a%{stderr}b%{stdout}c");
         assert_eq!((said.stdout.as_str(), said.stderr.as_str()), ("ac", "b"));
