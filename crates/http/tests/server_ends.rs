@@ -235,7 +235,7 @@ fn a_shutdown_waits_for_what_is_under_way() {
     let (mut idle, mut used, mut busy) = (server.peer(), server.peer(), server.peer());
     let (mut half, mut upload) = (server.peer(), server.peer());
     assert_eq!(used.get("/hello").status, 200);
-    busy.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n");
+    busy.send("GET /late?1000 HTTP/1.1\r\nHost: a\r\n\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n");
     half.send("GET /hello HTTP");
     upload.send("PUT /sum HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab");
     server.until("begun", |log| log.begun.len() == 3);
