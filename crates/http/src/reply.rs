@@ -31,6 +31,14 @@ pub(crate) const DRAIN_MAX: u64 = 64 * 1024;
 #[must_use = "a request needs an answer"]
 pub struct Answer<X>(pub(crate) Option<X>);
 
+impl<X> Answer<X> {
+    /// The same answer, with something else to be remembered of it: for an application around
+    /// another.
+    pub fn map<Y>(self, remember: impl FnOnce(X) -> Y) -> Answer<Y> {
+        Answer(self.0.map(remember))
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
     Head,
@@ -54,8 +62,12 @@ pub(crate) struct Sending {
     pub(crate) expect: bool,
     /// The answer comes over a desk.
     pub(crate) due: bool,
+    /// Of the head that was written; 0 before.
+    pub(crate) status: u16,
     /// Which request of its connection this answers.
     pub(crate) number: u32,
+    /// Bytes of the body that were written, without what frames them.
+    pub(crate) written: u64,
 }
 
 impl Sending {
@@ -66,7 +78,9 @@ impl Sending {
         close: false,
         expect: false,
         due: false,
+        status: 0,
         number: 0,
+        written: 0,
     };
 
     /// Nothing was sent, and nothing is out of the ordinary.
@@ -159,6 +173,7 @@ impl Sink<'_> {
             return Err(why);
         }
         sending.expect = false;
+        sending.status = status;
         sending.close = close || body == Body::UntilClose;
         sending.phase = match body {
             _ if sending.head_only => Phase::Done,
@@ -180,6 +195,7 @@ impl Sink<'_> {
         }
         out.extend_from_slice(body);
         self.sending.phase = Phase::Done;
+        (self.sending.status, self.sending.written) = (status, body.len() as u64);
         true
     }
 
@@ -190,20 +206,22 @@ impl Sink<'_> {
     /// # Panics
     /// Before the head.
     pub fn write(&mut self, bytes: &[u8]) -> Flow {
+        let len = bytes.len() as u64;
         match self.sending.phase {
             Phase::Head => panic!("a body before its head"),
-            Phase::Done if bytes.is_empty() || self.sending.head_only => {}
-            Phase::Done => give_up(self.wish),
+            Phase::Done if bytes.is_empty() || self.sending.head_only => return self.out.flow(),
             Phase::Chunked => encode::chunk(self.out.buffer(), bytes),
             Phase::UntilClose => self.out.buffer().extend_from_slice(bytes),
-            Phase::Length(left) => match left.checked_sub(bytes.len() as u64) {
-                None => give_up(self.wish),
-                Some(left) => {
-                    self.out.buffer().extend_from_slice(bytes);
-                    self.sending.phase = if left == 0 { Phase::Done } else { Phase::Length(left) };
-                }
-            },
+            Phase::Length(left) if len <= left => {
+                self.out.buffer().extend_from_slice(bytes);
+                self.went_on(left, len);
+            }
+            Phase::Done | Phase::Length(_) => {
+                give_up(self.wish);
+                return self.out.flow();
+            }
         }
+        self.sending.written += len;
         self.out.flow()
     }
 
@@ -213,14 +231,14 @@ impl Sink<'_> {
     /// # Panics
     /// Before the head.
     pub fn write_shared(&mut self, bytes: &Arc<[u8]>) -> Flow {
+        let len = bytes.len() as u64;
         match self.sending.phase {
-            Phase::UntilClose => self.out.write_shared(bytes),
-            Phase::Length(left) if bytes.len() as u64 <= left => {
-                self.took(left, bytes.len() as u64);
-                self.out.write_shared(bytes)
-            }
-            _ => self.write(bytes),
+            Phase::UntilClose => {}
+            Phase::Length(left) if len <= left => self.went_on(left, len),
+            _ => return self.write(bytes),
         }
+        self.sending.written += len;
+        self.out.write_shared(bytes)
     }
 
     /// Appends a range of a file, and moves the range's start behind what was taken; what was not
@@ -240,10 +258,16 @@ impl Sink<'_> {
         match self.sending.phase {
             Phase::Head => panic!("a body before its head"),
             Phase::Done if len == 0 || self.sending.head_only => range.start = range.end,
-            Phase::UntilClose => return self.out.write_file(file, range),
+            Phase::UntilClose => {
+                let flow = self.out.write_file(file, range)?;
+                self.sending.written += len - range.end.saturating_sub(range.start);
+                return Ok(flow);
+            }
             Phase::Length(left) if len <= left => {
                 let flow = self.out.write_file(file, range)?;
-                self.took(left, len - range.end.saturating_sub(range.start));
+                let taken = len - range.end.saturating_sub(range.start);
+                self.sending.written += taken;
+                self.went_on(left, taken);
                 return Ok(flow);
             }
             Phase::Done | Phase::Length(_) => {
@@ -259,6 +283,7 @@ impl Sink<'_> {
                         Ok(n) => {
                             encode::chunk(self.out.buffer(), &part[..n]);
                             range.start += n as u64;
+                            self.sending.written += n as u64;
                         }
                         Err(e) if e.kind() == ErrorKind::Interrupted => {}
                         Err(e) => return Err(e),
@@ -270,7 +295,7 @@ impl Sink<'_> {
     }
 
     /// So much of a body's rest was written.
-    fn took(&mut self, left: u64, n: u64) {
+    fn went_on(&mut self, left: u64, n: u64) {
         self.sending.phase = if left == n { Phase::Done } else { Phase::Length(left - n) };
     }
 
@@ -343,6 +368,27 @@ impl<'a> Reply<'a> {
         Reply { id: io.id, body, env: io.env, remaining, peer }
     }
 
+    /// The same reply, for a while: for an application around another, which looks at what the
+    /// other has [answered](Self::status).
+    pub fn reborrow(&mut self) -> Reply<'_> {
+        let Sink { out, sending, wish, fronts } = &mut self.body;
+        let body = Sink { out: out.reborrow(), sending, wish, fronts };
+        let (remaining, peer) = (self.remaining, self.peer);
+        Reply { id: self.id, body, env: self.env, remaining, peer }
+    }
+
+    /// The status of the head that was written, if one was; of interim ones nothing is said.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        Some(self.body.sending.status).filter(|status| *status != 0)
+    }
+
+    /// Bytes of the body that were written up to now, without what frames them.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.body.sending.written
+    }
+
     /// Answers at once, with a body that is there; see [`Reply::answer`].
     #[inline]
     pub fn send<X>(mut self, status: u16, headers: &[(&str, &str)], body: &[u8]) -> Answer<X> {
@@ -394,6 +440,7 @@ impl<'a> Reply<'a> {
         if sink.head(status, headers.iter().copied(), length).is_ok() {
             if !sink.sending.head_only {
                 sink.out.buffer().extend_from_slice(body);
+                sink.sending.written = body.len() as u64;
             }
             sink.sending.phase = Phase::Done;
             return;

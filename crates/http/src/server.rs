@@ -100,7 +100,9 @@ impl<X> Serving<X> {
             close: !framing.keep_alive || self.last || number >= most,
             expect: framing.expect_continue,
             due: false,
+            status: 0,
             number,
+            written: 0,
         };
     }
 }
