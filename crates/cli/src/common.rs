@@ -10,6 +10,7 @@ use loopwork::signal::{self, SIGHUP, SIGINT, SIGTERM};
 use loopwork::{Env, Loop, World};
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The exit code after a signal is this and the signal's number, as shells have it: 130 after ^C.
@@ -60,7 +61,7 @@ pub(crate) fn talk(text: &str) {
 }
 
 /// The line that says that a listener accepts now, where scripts look for it.
-pub(crate) fn announce(scheme: &str, at: SocketAddr) {
+pub(crate) fn announce(scheme: &str, at: impl std::fmt::Display) {
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "listening on {scheme}://{at}").and_then(|()| out.flush());
 }
@@ -136,6 +137,7 @@ pub(crate) fn end_in_order<W: World>(
     timeout: Duration,
     shutdown: impl Fn(&mut Env) + 'static,
 ) -> io::Result<()> {
+    static TOLD: AtomicBool = AtomicBool::new(false);
     let mut ending = false;
     signal::watch(lp, &[SIGINT, SIGTERM, SIGHUP], move |env, number| {
         if std::mem::replace(&mut ending, true) {
@@ -144,8 +146,11 @@ pub(crate) fn end_in_order<W: World>(
             }
             return;
         }
-        let seconds = timeout.as_secs_f64();
-        talk(&format!("finishing what is in flight, {seconds} s at most; ^C ends at once"));
+        // Once, however many loops there are.
+        if !TOLD.swap(true, Ordering::Relaxed) {
+            let seconds = timeout.as_secs_f64();
+            talk(&format!("finishing what is in flight, {seconds} s at most; ^C ends at once"));
+        }
         shutdown(env);
         let limit = env.after(timeout, |env| env.calls.stop());
         env.calls.unref(limit);

@@ -2,21 +2,34 @@
 //!
 //! Rule: what is served, what not and how is the business of `loopwork::files`.
 
+mod counters;
+mod log;
+mod watched;
+
 use crate::common::{self, Fail, Outcome};
 use crate::ws;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use counters::Counters;
+use log::Format;
 use loopwork::files::{self, Files};
 use loopwork::http::Http;
-use loopwork::{Loop, Os, tcp};
+use loopwork::reactor::{ListenOptions, Workers, listen_fds};
+use loopwork::{Address, Loop, Os, tcp};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
+use watched::{Watch, Watched};
 
 const EXAMPLES: &str = "\
 Examples:
   loopwork serve                       this directory, on http://127.0.0.1:8080
   loopwork serve public -p 0           another one, on a free port
   loopwork serve -b 0.0.0.0 -p 80 www  for the whole network
+  loopwork serve --access-log=json --metrics --threads 4 www
 
 What begins with a dot is not served, and neither is what a symbolic link reaches outside of the
 directory. ^C finishes what is in flight; a second ^C ends at once.
@@ -69,7 +82,31 @@ pub(crate) fn command() -> Command {
                 .help("Serve / or the home directory too, and what holds it")
                 .action(ArgAction::SetTrue),
         )
+        .args(watching())
         .arg(shutdown_timeout())
+}
+
+/// How it is watched, and how much of the machine it takes.
+fn watching() -> [Arg; 4] {
+    let flag = |name, help| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
+    [
+        Arg::new("access-log")
+            .long("access-log")
+            .value_name("FORMAT")
+            .help("A line on stdout for each request that is done with: combined or json")
+            .value_parser(["combined", "json"])
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("combined"),
+        flag("metrics", "Tell counters on /metrics, in the text format of Prometheus"),
+        flag("health", "Answer /health with 200"),
+        Arg::new("threads")
+            .long("threads")
+            .value_name("N")
+            .help("Threads, each with a loop and a listener of its own")
+            .value_parser(value_parser!(u32).range(1..=1024))
+            .default_value("1"),
+    ]
 }
 
 /// The flag that all servers have.
@@ -88,25 +125,89 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let ip = common::parsed(matches, "bind").unwrap_or(IpAddr::from([127, 0, 0, 1]));
     let at = SocketAddr::new(ip, common::parsed(matches, "port").unwrap_or_default());
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
-    let site = Files::new(root)?.listing(true).precompressed(true);
-    let site = site.spa(matches.get_flag("spa"));
-    match common::text(matches, "ws-echo") {
-        None => start(at, timeout, Http::new(site)),
-        Some(path) => {
-            let echo = ws::echo(Some(format!("/{}", path.trim_start_matches('/'))));
-            start(at, timeout, Http::with_upgrade(site, echo))
-        }
+    let threads = common::parsed::<u32>(matches, "threads").unwrap_or(1) as usize;
+    let spa = matches.get_flag("spa");
+    let site =
+        move || io::Result::Ok(Files::new(&root)?.listing(true).precompressed(true).spa(spa));
+    let echo = common::text(matches, "ws-echo").map(|p| format!("/{}", p.trim_start_matches('/')));
+    let (watch, writer) = watch(matches)?;
+    let outcome = match (watch, echo) {
+        (None, None) => start(at, timeout, threads, move || Ok(Http::new(site()?))),
+        (None, Some(path)) => start(at, timeout, threads, move || {
+            Ok(Http::with_upgrade(site()?, ws::echo(Some(path.clone()))))
+        }),
+        (Some(watch), None) => start(at, timeout, threads, move || {
+            Ok(Http::new(Watched { app: site()?, watch: watch.clone() }))
+        }),
+        (Some(watch), Some(path)) => start(at, timeout, threads, move || {
+            let watched = Watched { app: site()?, watch: watch.clone() };
+            Ok(Http::with_upgrade(watched, ws::echo(Some(path.clone()))))
+        }),
+    };
+    // All who log are gone by now: what they have said is written.
+    if let Some(writer) = writer {
+        let _ = writer.join();
     }
+    outcome
 }
 
-/// Listens, announces, serves until told to end.
-fn start<P: tcp::Protocol>(at: SocketAddr, timeout: Duration, protocol: P) -> Outcome {
+/// Who is to watch, if anybody is, and the thread that writes what is logged.
+fn watch(matches: &ArgMatches) -> Result<(Option<Watch>, Option<JoinHandle<()>>), Fail> {
+    let format = common::text(matches, "access-log").map(|name| match name {
+        "json" => Format::Json,
+        _ => Format::Combined,
+    });
+    let (metrics, health) = (matches.get_flag("metrics"), matches.get_flag("health"));
+    if format.is_none() && !metrics && !health {
+        return Ok((None, None));
+    }
+    let (log, writer) = format.map(log::begin).transpose()?.unzip();
+    let counters = Arc::new(Counters::default());
+    Ok((Some(Watch { counters, log, metrics, health }), writer))
+}
+
+/// Listens, announces, serves until told to end: on so many threads, each with a loop and, where
+/// there are several, a listener of its own, among which the kernel deals out connections. A
+/// socket that a supervisor has opened takes the place of the address.
+fn start<P: tcp::Protocol>(
+    at: SocketAddr,
+    timeout: Duration,
+    threads: usize,
+    make: impl Fn() -> io::Result<P> + Send + Sync + 'static,
+) -> Outcome {
+    let given = listen_fds()?.into_iter().next().map(|inherited| inherited.socket);
+    let mut how = ListenOptions::default();
+    how.reuse_port = threads > 1 && given.is_none();
+    let again = move || given.as_ref().map(OwnedFd::try_clone).transpose();
     let mut lp = Loop::new(Os::new()?);
-    let listening = tcp::listen(&mut lp, at, protocol);
-    let (host, at) = listening.map_err(|error| common::cannot_listen(at, &error))?;
-    common::end_in_order(&mut lp, timeout, move |env| tcp::shutdown(env, host))?;
-    common::announce("http", at);
-    common::serve(&mut lp)
+    let bound = open(&mut lp, make()?, again()?, &at.into(), &how, timeout)
+        .map_err(|error| common::cannot_listen(at, &error))?;
+    let real = bound.clone();
+    let workers = Workers::start(threads - 1, move |_, lp| {
+        open(lp, make()?, again()?, &real, &how, timeout).map(|_| ())
+    })?;
+    common::announce("http", &bound);
+    let outcome = common::serve(&mut lp);
+    workers.join()?;
+    outcome
+}
+
+/// Opens a listener in a loop, and ends it in order.
+fn open<P: tcp::Protocol>(
+    lp: &mut Loop<Os>,
+    protocol: P,
+    given: Option<OwnedFd>,
+    at: &Address,
+    how: &ListenOptions,
+    timeout: Duration,
+) -> io::Result<Address> {
+    let host = tcp::add(lp, |_| protocol);
+    let at = match given {
+        Some(socket) => tcp::listen_on(lp, host, socket, how)?,
+        None => tcp::listen_at(lp, host, at, how)?,
+    };
+    common::end_in_order(lp, timeout, move |env| tcp::shutdown(env, host))?;
+    Ok(at)
 }
 
 fn root(dir: &Path, anywhere: bool) -> Result<PathBuf, Fail> {

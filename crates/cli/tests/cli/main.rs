@@ -12,6 +12,7 @@ mod help;
 mod nc;
 mod nc_matrix;
 mod serve;
+mod serve_watched;
 mod signals;
 mod sim;
 mod ws;
