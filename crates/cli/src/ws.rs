@@ -159,6 +159,10 @@ impl Wanted {
         if let Some(origin) = text(matches, "origin") {
             wanted.headers.push(("Origin".to_string(), origin.to_string()));
         }
+        let given = wanted.headers.iter().any(|(n, _)| n.eq_ignore_ascii_case("authorization"));
+        if let (Some(login), false) = (&url.login, given) {
+            wanted.headers.push(("Authorization".to_string(), login.basic()));
+        }
         Ok(wanted)
     }
 }

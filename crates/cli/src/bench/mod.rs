@@ -281,6 +281,12 @@ fn request(matches: &ArgMatches, url: &Url) -> Result<(Vec<u8>, bool), Fail> {
             false => headers.push((name, value.trim())),
         }
     }
+    let login = url.login.as_ref().map(|login| login.basic());
+    if let Some(basic) = &login
+        && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    {
+        headers.push(("Authorization", basic));
+    }
     let framing = body.as_ref().map_or(Body::None, |body| Body::Length(body.len() as u64));
     let close = headers.iter().position(|(name, value)| {
         name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")

@@ -202,6 +202,12 @@ fn what_is_asked_is_sent() {
     assert!(heard.starts_with("POST / HTTP/1.1\r\nHost: h\r\n"), "{heard}");
     assert!(heard.contains("A: b\r\n") && heard.contains("Content-Length: 4\r\n"), "{heard}");
     assert!(heard.ends_with("\r\n\r\ndata"), "{heard}");
+    let (at, server) = canned(vec![plain("")]);
+    let url = format!("http://Aladdin:open%20sesame@{at}/");
+    assert_eq!(run(&["bench", "-n", "1", "-c", "1", &url], b"").code, Some(0));
+    let heard = server.join().unwrap().remove(0);
+    let basic = "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n";
+    assert!(heard.contains(basic), "{heard}");
 }
 
 #[test]
