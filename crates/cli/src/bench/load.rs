@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// After a connection that did not come about: before the next is tried. A server that is gone is
+/// After a connection that did not come about, or failed: before the next. A server that is gone is
 /// asked a hundred times a second for each connection, not as often as one can.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -56,12 +56,14 @@ pub(super) struct Pace {
     gap: f64,
     /// Requests that have been given out.
     given: u64,
+    /// When those were due that came back unanswered, from connections that the server closed.
+    back: VecDeque<Instant>,
     free: Vec<Id>,
 }
 
 impl Pace {
     fn new(began: Instant, rate: f64) -> Pace {
-        Pace { began, gap: 1e9 / rate, given: 0, free: Vec::new() }
+        Pace { began, gap: 1e9 / rate, given: 0, back: VecDeque::new(), free: Vec::new() }
     }
 
     /// When request `n` is due.
@@ -69,18 +71,27 @@ impl Pace {
         Instant(self.began.0 + (n as f64 * self.gap) as u64)
     }
 
-    /// Gives out at most so many requests that are due; the first one's number, and how many.
-    fn take(&mut self, now: Instant, most: usize) -> (u64, usize) {
-        let ever = (now.since(self.began).as_nanos() as f64 / self.gap) as u64 + 1;
-        let count = ever.saturating_sub(self.given).min(most as u64);
-        self.given += count;
-        (self.given - count, count as usize)
+    /// Requests that were due up to now.
+    fn ever(&self, now: Instant) -> u64 {
+        (now.since(self.began).as_nanos() as f64 / self.gap) as u64 + 1
+    }
+
+    /// Gives out at most so many requests that are due; how many.
+    fn take(&mut self, now: Instant, most: usize, into: &mut VecDeque<Asked>) -> usize {
+        let again = self.back.len().min(most);
+        into.extend(self.back.drain(..again).map(|due| Asked { due, sent: now }));
+        let new = self.ever(now).saturating_sub(self.given).min((most - again) as u64);
+        for n in self.given..self.given + new {
+            into.push_back(Asked { due: self.due(n), sent: now });
+        }
+        self.given += new;
+        again + new as usize
     }
 
     /// Wakes as many who are free as there are requests due.
     fn tick(&mut self, now: Instant) -> Vec<Id> {
-        let ever = (now.since(self.began).as_nanos() as f64 / self.gap) as u64 + 1;
-        let due = usize::try_from(ever.saturating_sub(self.given)).unwrap_or(usize::MAX);
+        let new = self.ever(now).saturating_sub(self.given);
+        let due = self.back.len().saturating_add(usize::try_from(new).unwrap_or(usize::MAX));
         let left = self.free.len().saturating_sub(due);
         self.free.split_off(left)
     }
@@ -137,6 +148,8 @@ pub(super) struct Load {
     fields: Fields,
     limits: Limits,
     sent: u64,
+    /// Answers, those of the warm-up among them.
+    done: u64,
     began: Instant,
     tally: Tally,
     /// Answers, for whoever shows how it goes.
@@ -155,6 +168,7 @@ impl Load {
             fields: Fields::new(),
             limits: Limits { body_bytes: u64::MAX, ..Limits::default() },
             sent: 0,
+            done: 0,
             began: Instant::default(),
             tally: Tally::default(),
             live,
@@ -186,6 +200,11 @@ impl Load {
     /// What was measured, up to now.
     pub(super) fn end(&mut self, now: Instant) -> Tally {
         self.tally.time = now.since(self.began);
+        if let Some(rate) = self.plan.rate {
+            let due =
+                Pace::new(self.began, rate).ever(now).min(self.plan.requests.unwrap_or(u64::MAX));
+            self.tally.unanswered = due.saturating_sub(self.done + self.tally.errors.all());
+        }
         std::mem::take(&mut self.tally)
     }
 
@@ -210,10 +229,7 @@ impl Load {
             }
             Some(key) => {
                 let pace = io.env.shared.get(key);
-                let (first, count) = pace.take(now, room);
-                for n in first..first + count as u64 {
-                    c.asked.push_back(Asked { due: pace.due(n), sent: now });
-                }
+                let count = pace.take(now, room, &mut c.asked);
                 if count < room && !c.free {
                     c.free = true;
                     pace.free.push(io.id);
@@ -225,13 +241,11 @@ impl Load {
         if count > 0 {
             let _ = io.write(&self.batch[..count * self.plan.request.len()]);
         }
-        if c.asked.is_empty() {
-            io.set_deadline(None);
-            if self.left() == 0 {
-                io.end();
-            }
-        } else {
-            io.set_deadline(Some(now.after(self.plan.timeout)));
+        // Of the first that waits: what comes of its answer bit by bit does not move it.
+        let first = c.asked.front().map(|asked| asked.sent.after(self.plan.timeout));
+        io.set_deadline(first);
+        if first.is_none() && self.left() == 0 {
+            io.end();
         }
     }
 
@@ -240,6 +254,7 @@ impl Load {
         match &mut c.stage {
             Stage::Head if bytes.starts_with(&self.memo.head) && !self.memo.head.is_empty() => {
                 c.status = self.memo.status;
+                c.progress = Progress::new();
                 let head = self.memo.head.len();
                 let body = self.memo.length.min((bytes.len() - head) as u64);
                 let left = self.memo.length - body;
@@ -306,8 +321,16 @@ impl Load {
         Ok((used, false))
     }
 
+    /// So many bytes of answers came.
+    fn read(&mut self, count: usize, now: Instant) {
+        if now.since(self.began) >= self.plan.warm_up {
+            self.tally.bytes += count as u64;
+        }
+    }
+
     /// An answer is whole.
     fn count(&mut self, asked: &Asked, status: u16, now: Instant) {
+        self.done += 1;
         self.live.fetch_add(1, Ordering::Relaxed);
         if now.since(self.began) >= self.plan.warm_up {
             let late = self.pace.is_some().then(|| now.since(asked.sent));
@@ -348,6 +371,7 @@ impl Protocol for Load {
                 };
                 self.count(&asked, c.status, now);
                 if !c.keep {
+                    self.read(used, now);
                     io.end();
                     return bytes.len();
                 }
@@ -355,7 +379,7 @@ impl Protocol for Load {
                 break;
             }
         }
-        self.tally.bytes += used as u64;
+        self.read(used, now);
         self.send(c, io);
         used
     }
@@ -371,30 +395,40 @@ impl Protocol for Load {
         if matches!(c.stage, Stage::UntilClose)
             && let Some(asked) = c.asked.pop_front()
         {
-            c.keep = false;
+            (c.keep, c.stage) = (false, Stage::Head);
             self.count(&asked, c.status, io.env.now);
         }
         io.end();
     }
 
-    fn on_close(&mut self, c: Conn, _: Id, env: &mut Env, why: Close) {
-        let lost = c.asked.len() as u64;
+    fn on_close(&mut self, mut c: Conn, _: Id, env: &mut Env, why: Close) {
+        let errors = self.tally.errors.all();
         if why.dial_error().is_some() {
             self.tally.errors.connect += 1;
             self.sent += 1;
-        } else if !c.keep {
-            // The server said that it would close: what was sent behind is for the next one.
-            self.sent -= lost;
         } else {
+            // The server said that it would close: what was sent behind its last answer is for the
+            // next connection. But an answer that has begun was to be whole.
+            let lost = match (c.keep, &c.stage) {
+                (true, _) => c.asked.len(),
+                (false, Stage::Head) => 0,
+                (false, _) => 1,
+            };
+            c.asked.drain(..lost.min(c.asked.len()));
             match why {
-                Close::TimedOut => self.tally.errors.timeout += lost,
-                _ => self.tally.errors.read += lost,
+                Close::TimedOut => self.tally.errors.timeout += lost as u64,
+                _ => self.tally.errors.read += lost as u64,
+            }
+            self.sent -= c.asked.len() as u64;
+            if let Some(key) = self.pace {
+                let back = &mut env.shared.get(key).back;
+                back.extend(c.asked.iter().map(|asked| asked.due));
             }
         }
         if self.left() == 0 {
             return;
         }
-        if c.open {
+        if self.tally.errors.all() == errors {
             return self.dial(env);
         }
         let (me, to) = (self.me, self.plan.to.clone());

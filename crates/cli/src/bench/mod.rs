@@ -22,7 +22,7 @@ use loopwork::{Loop, Os};
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -143,6 +143,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
                 .to_string(),
         );
     }
+    if tally.unanswered > wanted.plan.connections as u64 {
+        let count = tally.unanswered;
+        warnings.push(format!(
+            "{count} requests were due and had no answer when the run ended: the latencies are \
+             without them, and so too good"
+        ));
+    }
     let told = Run {
         url: &url.to_string(),
         threads: wanted.threads,
@@ -163,6 +170,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let mut out = std::io::stdout().lock();
     // Whoever closed stdout does not want it.
     let _ = out.write_all(report.as_bytes()).and_then(|()| out.flush());
+    if let Some(number) = tally.signal {
+        // 130 after ^C, as everywhere.
+        return Err(Fail::new(128 + number, ""));
+    }
     match (tally.requests(), tally.errors.all()) {
         (0, 0) => Err(Fail::failed("no answer came in that time")),
         (0, _) => Err(Fail::failed(format!("no answer came; is a server at {url}?"))),
@@ -325,7 +336,10 @@ fn measure(wanted: &Wanted) -> Result<Tally, Fail> {
     drop((tell, last));
     // Of each thread that has begun; one that cannot says so when it is joined.
     let mailboxes: Vec<Mailbox> = told.iter().take(wanted.threads).collect();
-    signal::watch(&mut lp, &[SIGINT, SIGTERM], move |_, _| {
+    let heard = Arc::new(AtomicU8::new(0));
+    let hears = heard.clone();
+    signal::watch(&mut lp, &[SIGINT, SIGTERM], move |_, number| {
+        hears.store(u8::try_from(number).unwrap_or(0), Ordering::Relaxed);
         mailboxes.iter().for_each(Mailbox::stop);
     })?;
     if io::stderr().is_terminal() {
@@ -341,7 +355,9 @@ fn measure(wanted: &Wanted) -> Result<Tally, Fail> {
             Some(all) => all.add(&one),
         }
     }
-    Ok(tally.unwrap_or_default())
+    let mut tally = tally.unwrap_or_default();
+    tally.signal = Some(heard.load(Ordering::Relaxed)).filter(|number| *number != 0);
+    Ok(tally)
 }
 
 /// Held by all threads that work: when the last one lets go, the main loop ends.

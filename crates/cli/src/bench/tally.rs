@@ -44,6 +44,8 @@ pub(super) struct Tally {
     pub(super) errors: Errors,
     /// From when each request was due.
     pub(super) latency: Histogram<u64>,
+    /// With a rate: requests that were due, and had no answer when the run ended.
+    pub(super) unanswered: u64,
     /// With a rate: from when it went out.
     pub(super) late: Option<Histogram<u64>>,
     /// How many answers had which status.
@@ -52,6 +54,8 @@ pub(super) struct Tally {
     pub(super) seconds: Vec<u64>,
     /// From the first connection to the end, with the warm-up.
     pub(super) time: Duration,
+    /// That ended the run before its time.
+    pub(super) signal: Option<u8>,
     /// Processor time, if the system tells.
     pub(super) cpu: Option<Duration>,
 }
@@ -67,10 +71,12 @@ impl Default for Tally {
             bytes: 0,
             errors: Errors::default(),
             latency: histogram(),
+            unanswered: 0,
             late: None,
             statuses: vec![0; 1000],
             seconds: Vec::new(),
             time: Duration::ZERO,
+            signal: None,
             cpu: None,
         }
     }
@@ -102,6 +108,7 @@ impl Tally {
     pub(super) fn add(&mut self, other: &Tally) {
         self.connects += other.connects;
         self.bytes += other.bytes;
+        self.unanswered += other.unanswered;
         let (all, more) = (&mut self.errors, other.errors);
         all.connect += more.connect;
         all.read += more.read;
@@ -211,7 +218,7 @@ impl Run<'_> {
             "{{\"schema_version\":1,\"url\":{},\"threads\":{},\"connections\":{},\"depth\":{},\
              \"rate\":{rate},\"seconds\":{:.6},\"requests\":{all},\"requests_per_second\":{:.3},\
              \"bytes\":{},\"bytes_per_second\":{:.3},\"statuses\":{{{}}},\"errors\":{{{}}},\
-             \"connects\":{},\"latency_ns\":{},\"latency_from_sent_ns\":{sent},\
+             \"connects\":{},\"unanswered\":{},\"latency_ns\":{},\"latency_from_sent_ns\":{sent},\
              \"client_cpu_seconds\":{cpu},\"each_second\":[{}],\"warnings\":[{}]}}\n",
             quoted(self.url),
             self.threads,
@@ -224,6 +231,7 @@ impl Run<'_> {
             statuses.join(","),
             errors.join(","),
             tally.connects,
+            tally.unanswered,
             spread(&tally.latency),
             seconds.join(","),
             warnings.join(","),
