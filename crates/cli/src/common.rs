@@ -66,6 +66,22 @@ pub(crate) fn announce(scheme: &str, at: impl std::fmt::Display) {
     let _ = writeln!(out, "listening on {scheme}://{at}").and_then(|()| out.flush());
 }
 
+/// Appends a JSON string (RFC 8259 §7).
+pub(crate) fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            char if char < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(char))),
+            char => out.push(char),
+        }
+    }
+    out.push('"');
+}
+
 /// An error without the number that the standard library puts behind it.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -217,6 +233,13 @@ mod tests {
         for wrong in ["", "x", "-1", "NaN", "inf", "1e30"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn strings_of_json_are_quoted() {
+        let mut out = String::new();
+        quote(&mut out, "a\"b\\c\n\r\t\u{1}é");
+        assert_eq!(out, "\"a\\\"b\\\\c\\n\\r\\t\\u0001é\"");
     }
 
     #[test]

@@ -151,10 +151,11 @@ pub struct Config {
     /// Server: permessage-deflate (RFC 7692), at most so. `None`: offers of it are declined. A
     /// client offers it by [`Open::deflate`](crate::Open::deflate).
     pub deflate: Option<Terms>,
-    /// How hard compression tries, 0 to 9. 1: three times as fast as 6, for a tenth more bytes.
+    /// How hard compression tries, 0 to 9. 1: JSON of 1 to 4 KiB takes a third of the time that 6
+    /// takes, for a quarter to two fifths more bytes.
     pub level: u8,
-    /// Shorter messages are not compressed: 128 bytes. Below that there is little to be saved, and
-    /// it costs as much as sending some packets.
+    /// Bytes; shorter messages are not compressed. 128: of so much JSON a quarter is saved, of half
+    /// as much nothing, and either takes 3 µs.
     pub compress_from: usize,
     /// Without a frame from the peer: then it is sent a Ping. 120 s: below the minutes after
     /// which middleboxes forget a connection, and rare enough to cost nothing.

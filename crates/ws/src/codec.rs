@@ -4,12 +4,23 @@
 //! * Connections whose messages do not refer to those before share what works on them: it takes
 //!   no memory for each. Who keeps a window has its own, from the first message on.
 //! * What would not become shorter is sent as it is.
+//! * A large message leaves nothing behind, neither in a connection nor in what all share.
 
 use crate::Config;
 use crate::core::deflate::{Deflater, Inflater, WINDOW_MIN};
 use crate::core::extension::WINDOW_MAX;
 use crate::core::{Opcode, Role, Terms, Violation};
 use crate::{Message, core};
+
+/// Bytes of buffer that what is shared keeps from message to message: one of each kind in a loop,
+/// so that messages of usual sizes allocate nothing. What a connection has of its own keeps
+/// [`Limits::keep`](core::Limits::keep).
+const KEPT_SHARED: usize = 256 << 10;
+
+/// What is kept of a buffer, with a window or without.
+fn kept(takeover: bool, limits: &core::Limits) -> usize {
+    if takeover { limits.keep } else { KEPT_SHARED }
+}
 
 /// Those that connections share, each made when it is first wanted.
 #[derive(Default)]
@@ -40,25 +51,34 @@ impl Agreed {
         }
     }
 
-    /// The payload of a message of ours, compressed, if it is to be.
-    pub(crate) fn compress<'a>(
-        &'a mut self,
-        shared: &'a mut Shared,
+    /// Shows `send` the payload of a message of ours compressed, if it is to be; whether it was.
+    pub(crate) fn compress(
+        &mut self,
+        shared: &mut Shared,
         role: Role,
         config: &Config,
         payload: &[u8],
-    ) -> Option<&'a [u8]> {
+        send: impl FnOnce(&[u8]),
+    ) -> bool {
         let (takeover, bits) = self.of(role);
         if payload.len() < config.compress_from {
-            return None;
+            return false;
         }
         // With a window too small to be made nothing is compressed: nothing has to be (§6.1).
-        let slot = shared.deflaters.get_mut(usize::from(bits.checked_sub(WINDOW_MIN)?))?;
+        let slot = bits.checked_sub(WINDOW_MIN).map(usize::from);
+        let Some(slot) = slot.and_then(|slot| shared.deflaters.get_mut(slot)) else {
+            return false;
+        };
         let slot = if takeover { &mut self.deflater } else { slot };
         let deflater = slot.get_or_insert_with(|| Box::new(Deflater::new(config.level, bits)));
         let compressed = deflater.message(payload, takeover);
         // What our window has, the peer's must have, too.
-        (takeover || compressed.len() < payload.len()).then_some(compressed)
+        let pays = takeover || compressed.len() < payload.len();
+        if pays {
+            send(compressed);
+        }
+        deflater.release(kept(takeover, &config.limits));
+        pays
     }
 
     /// Whether the messages of the other role refer to those before.
@@ -70,20 +90,59 @@ impl Agreed {
     }
 }
 
-/// A message that came compressed, as it was.
-pub(crate) fn inflate<'a>(
-    inflater: &'a mut Inflater,
+/// Shows `show` a message that came compressed as it was.
+pub(crate) fn inflate(
+    inflater: &mut Inflater,
     takeover: bool,
     limits: &core::Limits,
     opcode: Opcode,
     payload: &[u8],
-) -> Result<Message<'a>, Violation> {
-    let bytes = inflater.message(payload, limits.message, takeover)?;
-    match opcode {
+    show: impl FnOnce(Message<'_>),
+) -> Result<(), Violation> {
+    let inflated = inflater.message(payload, limits.message, takeover);
+    let shown = inflated.and_then(|bytes| match opcode {
         Opcode::Text => {
             let text = simdutf8::basic::from_utf8(bytes).map_err(|_| Violation::InvalidUtf8)?;
-            Ok(Message::Text(text))
+            show(Message::Text(text));
+            Ok(())
         }
-        _ => Ok(Message::Binary(bytes)),
+        _ => {
+            show(Message::Binary(bytes));
+            Ok(())
+        }
+    });
+    inflater.release(kept(takeover, limits));
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_message_leaves_nothing_behind() {
+        let (config, message) = (Config::default(), vec![b'x'; 4 << 20]);
+        for takeover in [false, true] {
+            let terms = Terms { server_takeover: takeover, ..Terms::default() };
+            let (mut agreed, mut shared) = (Agreed::new(terms), Shared::default());
+            // Level 0 stores: the payload is as long as the message.
+            let (config, mut payload) = (Config { level: 0, ..config.clone() }, Vec::new());
+            agreed.compress(&mut shared, Role::Server, &config, &message, |p| payload = p.to_vec());
+            let slot = shared.deflaters.last().and_then(Option::as_ref);
+            let deflater = if takeover { agreed.deflater.as_ref() } else { slot };
+            let most = if takeover { config.limits.keep } else { KEPT_SHARED };
+            assert!(deflater.is_some_and(|deflater| deflater.memory() <= most));
+            // Stored it is no shorter, and only a window that is kept wants it all the same.
+            if takeover {
+                let (mut inflater, limits, mut len) = (Inflater::new(), &config.limits, 0);
+                let binary = Opcode::Binary;
+                inflate(&mut inflater, takeover, limits, binary, &payload, |shown| {
+                    let Message::Binary(bytes) = shown else { panic!("a text") };
+                    len = bytes.len();
+                })
+                .unwrap();
+                assert!(len == message.len() && inflater.memory() <= most);
+            }
+        }
     }
 }

@@ -156,11 +156,10 @@ impl<A: App> Ws<A> {
         let slot = if takeover { &mut agreed.inflater } else { &mut self.shared.inflater };
         let mut inflater = slot.take().unwrap_or_default();
         let limits = &self.config.limits;
-        let told =
-            codec::inflate(&mut inflater, takeover, limits, opcode, payload).map(|message| {
-                let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
-                self.app.on_message(app, &mut socket, message);
-            });
+        let told = codec::inflate(&mut inflater, takeover, limits, opcode, payload, |message| {
+            let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
+            self.app.on_message(app, &mut socket, message);
+        });
         match link.deflate.as_mut() {
             Some(agreed) if takeover => agreed.inflater = Some(inflater),
             _ => self.shared.inflater = Some(inflater),

@@ -208,16 +208,16 @@ impl<'a> Socket<'a> {
     #[inline(never)]
     fn packed(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
         let (open, role) = (self.link.stage == Stage::Open, self.link.role);
-        let compressed = match &mut self.link.deflate {
+        let sent = match &mut self.link.deflate {
             Some(agreed) if open && !opcode.is_control() => {
-                agreed.compress(self.shared, role, self.config, payload)
+                let (out, env) = (self.out.buffer(), &mut *self.env);
+                agreed.compress(self.shared, role, self.config, payload, |compressed| {
+                    frame::encode_compressed(out, opcode, compressed, mask(role, env));
+                })
             }
-            _ => None,
+            _ => false,
         };
-        let Some(compressed) = compressed else { return self.plain(opcode, payload) };
-        let mask = mask(role, self.env);
-        frame::encode_compressed(self.out.buffer(), opcode, compressed, mask);
-        self.out.flow()
+        if sent { self.out.flow() } else { self.plain(opcode, payload) }
     }
 
     /// Appends a frame, unless a Close is out.

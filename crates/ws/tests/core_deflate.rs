@@ -86,6 +86,23 @@ fn a_window_that_is_kept_makes_repetitions_small() {
 }
 
 #[test]
+fn a_large_message_leaves_nothing_behind() {
+    let (mut deflater, mut inflater) = (Deflater::new(0, 15), Inflater::new());
+    let message = text(3, 5 << 20);
+    for takeover in [true, false] {
+        let payload = deflater.message(&message, takeover).to_vec();
+        assert_eq!(
+            inflater.message(&payload, message.len(), takeover).map(|b| b.len()),
+            Ok(5 << 20)
+        );
+        assert!(deflater.memory() >= 5 << 20 && inflater.memory() >= 5 << 20);
+        deflater.release(1000);
+        inflater.release(0);
+        assert!(deflater.memory() <= 1000 && inflater.memory() == 0);
+    }
+}
+
+#[test]
 fn hostile_63_bombs_end_at_the_limit() {
     let bomb = Deflater::new(9, 15).message(&vec![0; 64 << 20], false).to_vec();
     assert!(bomb.len() < 70_000);

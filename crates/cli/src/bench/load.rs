@@ -414,7 +414,9 @@ impl Protocol for Load {
                 (false, Stage::Head) => 0,
                 (false, _) => 1,
             };
-            c.asked.drain(..lost.min(c.asked.len()));
+            // What was malformed is counted, and gone.
+            let lost = lost.min(c.asked.len());
+            c.asked.drain(..lost);
             match why {
                 Close::TimedOut => self.tally.errors.timeout += lost as u64,
                 _ => self.tally.errors.read += lost as u64,

@@ -84,6 +84,12 @@ fn grid(out: &mut String, most: f64, show: impl Fn(f64) -> String) {
     }
 }
 
+/// What a place on the lower edge stands for.
+fn below(out: &mut String, x: f64, anchor: &str, text: &str) {
+    let y = HIGH + 20.0;
+    let _ = write!(out, "<text x=\"{x:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{text}</text>");
+}
+
 /// Latency by percentile; across, each step is ten times as rare.
 fn spectrum(out: &mut String, run: &Run<'_>) {
     plot(out, "Latency by percentile");
@@ -107,11 +113,7 @@ fn spectrum(out: &mut String, run: &Run<'_>) {
             1 => "90 %".to_string(),
             n => format!("{:.*} %", (n - 2) as usize, 100.0 - 10f64.powi(2 - n)),
         };
-        let _ = write!(
-            out,
-            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
-            HIGH + 20.0
-        );
+        below(out, x, "middle", &text);
     }
     out.push_str("</svg>");
 }
@@ -138,12 +140,7 @@ fn bars(out: &mut String, run: &Run<'_>) {
         );
     }
     for (x, at) in [(0.0, least), (WIDE, least + width * BARS as u64)] {
-        let text = time(at as f64);
-        let _ = write!(
-            out,
-            "<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{text}</text>",
-            HIGH + 20.0
-        );
+        below(out, x, "middle", &time(at as f64));
     }
     out.push_str("</svg>");
 }
@@ -164,12 +161,10 @@ fn seconds(out: &mut String, run: &Run<'_>) {
         let x = WIDE * n as f64 / (whole - 1) as f64;
         let _ = write!(out, "{x:.1},{:.1} ", HIGH * (1.0 - *count as f64 / top));
     }
-    let _ = write!(
-        out,
-        "\"/><text x=\"0\" y=\"{0}\">1 s</text><text x=\"{WIDE}\" y=\"{0}\" \
-         text-anchor=\"end\">{whole} s</text></svg>",
-        HIGH + 20.0
-    );
+    out.push_str("\"/>");
+    below(out, 0.0, "start", "1 s");
+    below(out, WIDE, "end", &format!("{whole} s"));
+    out.push_str("</svg>");
 }
 
 /// The same figures, to be read.

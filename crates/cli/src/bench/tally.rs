@@ -4,6 +4,7 @@
 //! * Latencies are nanoseconds in a histogram that keeps three digits of each, up to an hour.
 //! * What is told in JSON has a `schema_version`, and no field of it changes its meaning.
 
+use crate::common;
 use hdrhistogram::Histogram;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -258,15 +259,8 @@ fn spread(all: &Histogram<u64>) -> String {
 
 /// A JSON string.
 fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for char in text.chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            char if char < ' ' => drop(write!(out, "\\u{:04x}", u32::from(char))),
-            char => out.push(char),
-        }
-    }
-    out.push('"');
+    let mut out = String::new();
+    common::quote(&mut out, text);
     out
 }
 
@@ -327,11 +321,6 @@ fn size(bytes: f64) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn strings_are_quoted() {
-        assert_eq!(quoted("a\"b\\c\n\u{1}é"), "\"a\\\"b\\\\c\\u000a\\u0001é\"");
-    }
 
     #[test]
     fn numbers_have_units() {

@@ -3,6 +3,7 @@
 //! Rule: names are curl's; one that is not known is told, and stands for nothing.
 
 use super::head::Head;
+use crate::common;
 use loopwork::Address;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -209,7 +210,7 @@ impl Report {
                     let _ = write!(out, "{status}");
                 }
                 true => out.push_str(&value),
-                false => quoted(out, &value),
+                false => common::quote(out, &value),
             }
         }
         out.push('}');
@@ -228,12 +229,12 @@ impl Report {
         out.push('{');
         for (n, name) in names.iter().enumerate() {
             out.push_str(if n > 0 { ",\n" } else { "" });
-            quoted(out, name);
+            common::quote(out, name);
             out.push_str(":[");
             let values = fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
             for (n, (_, value)) in values.enumerate() {
                 out.push_str(if n > 0 { "," } else { "" });
-                quoted(out, value);
+                common::quote(out, value);
             }
             out.push(']');
         }
@@ -249,22 +250,6 @@ fn variable(rest: &str) -> Option<(&str, &str)> {
         return Some((whole, after));
     }
     rest.strip_prefix("%{").and_then(|tail| tail.split_once('}'))
-}
-
-/// RFC 8259 §7.
-fn quoted(out: &mut String, text: &str) {
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c < ' ' => drop(write!(out, "\\u{:04x}", u32::from(c))),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
 }
 
 #[cfg(test)]

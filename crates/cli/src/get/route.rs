@@ -10,6 +10,7 @@ use super::target::{Target, basic};
 use crate::common::{Fail, text};
 use clap::ArgMatches;
 use loopwork::Address;
+use loopwork::fetch::Proxies;
 use loopwork::http::Url;
 use loopwork::tcp::Family;
 use std::net::SocketAddr;
@@ -36,8 +37,8 @@ pub(super) struct Route {
     /// The host and port of the URL, or any; those that take their place, or the same.
     instead: Vec<[(String, Option<u16>); 2]>,
     proxy: Option<Proxy>,
-    /// Hosts that are asked without it.
-    without: Vec<String>,
+    /// The same, for the hosts that are asked through it.
+    proxies: Proxies,
     unix: Option<PathBuf>,
     family: Option<Family>,
 }
@@ -55,9 +56,6 @@ impl Route {
         let env = |name: &str| std::env::var(name).ok();
         let without = text(matches, "noproxy").map(str::to_string);
         let without = without.or_else(|| env("no_proxy")).or_else(|| env("NO_PROXY"));
-        let hosts = without.unwrap_or_default();
-        route.without = hosts.split([',', ' ']).map(str::to_ascii_lowercase).collect();
-        route.without.retain(|host| !host.is_empty());
         route.proxy = match text(matches, "proxy") {
             Some("") => None,
             Some(given) => Some(proxy(given, text(matches, "proxy-user"), false)?),
@@ -69,6 +67,10 @@ impl Route {
                 given.map(|given| proxy(&given, user, true)).transpose()?
             }
         };
+        if let Some(Proxy { host, port, .. }) = &route.proxy {
+            let proxies = Proxies::to(&format!("{host}:{port}"), &without.unwrap_or_default());
+            route.proxies = proxies.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
+        }
         route.unix = text(matches, "unix-socket").map(PathBuf::from);
         route.family = match (matches.get_flag("ipv4"), matches.get_flag("ipv6")) {
             (true, _) => Some(Family::V4),
@@ -88,12 +90,7 @@ impl Route {
         let host = url.host.trim_start_matches('[').trim_end_matches(']');
         let here = host == "localhost"
             || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let named = |entry: &String| {
-            let entry = entry.trim_start_matches('.');
-            let tail = host.strip_suffix(entry);
-            entry == "*" || tail.is_some_and(|tail| tail.is_empty() || tail.ends_with('.'))
-        };
-        let left_out = self.without.iter().any(named) || proxy.from_environment && here;
+        let left_out = self.proxies.of(url).is_none() || proxy.from_environment && here;
         (!left_out).then_some(proxy)
     }
 

@@ -7,6 +7,7 @@
 //!   as the kernel may send it. What the client then does not take is not told.
 //! * What a client chose stands in a line only so that it cannot end the line or a field of it.
 
+use crate::common;
 use loopwork::Env;
 use loopwork::http::core::{Request, Version};
 use std::fmt::Write as _;
@@ -152,15 +153,8 @@ fn escape(out: &mut String, bytes: &[u8]) {
 
 /// A field of an object; bytes that are no text become the sign for that.
 fn field(out: &mut String, name: &str, bytes: &[u8]) {
-    let _ = write!(out, ",\"{name}\":\"");
-    for char in String::from_utf8_lossy(&bytes[..bytes.len().min(TOLD)]).chars() {
-        match char {
-            '"' | '\\' => out.extend(['\\', char]),
-            char if char < ' ' => drop(write!(out, "\\u{:04x}", u32::from(char))),
-            char => out.push(char),
-        }
-    }
-    out.push('"');
+    let _ = write!(out, ",\"{name}\":");
+    common::quote(out, &String::from_utf8_lossy(&bytes[..bytes.len().min(TOLD)]));
 }
 
 #[cfg(test)]
@@ -174,7 +168,7 @@ mod tests {
         assert_eq!(out, "a\\x22b\\x5Cc\\x0Ad\\x7F\\xFF");
         let mut out = String::new();
         field(&mut out, "x", b"a\"b\\c\n\xff");
-        assert_eq!(out, ",\"x\":\"a\\\"b\\\\c\\u000a\u{fffd}\"");
+        assert_eq!(out, ",\"x\":\"a\\\"b\\\\c\\n\u{fffd}\"");
     }
 
     #[test]

@@ -60,10 +60,10 @@ impl Watch {
         }
     }
 
-    /// The paths that are told here.
-    fn tell<X>(&self, request: &Request<'_>, reply: Reply<'_>) -> Result<Answer<X>, ()> {
+    /// Answers on the paths that are told here; `None` on all others.
+    fn tell<X>(&self, request: &Request<'_>, reply: Reply<'_>) -> Option<Answer<X>> {
         if !matches!(request.method, Method::Get | Method::Head) {
-            return Err(());
+            return None;
         }
         let plain = "text/plain; charset=utf-8";
         let (kind, text) = match request.path() {
@@ -71,10 +71,10 @@ impl Watch {
                 ("text/plain; version=0.0.4; charset=utf-8", self.counters.text())
             }
             "/health" if self.health => (plain, "ok\n".to_string()),
-            _ => return Err(()),
+            _ => return None,
         };
         let headers = [("Content-Type", kind), ("Cache-Control", "no-store")];
-        Ok(reply.send(200, &headers, text.as_bytes()))
+        Some(reply.send(200, &headers, text.as_bytes()))
     }
 }
 
@@ -99,8 +99,8 @@ impl<A: App> App for Watched<A> {
         let began = reply.env.now;
         let mut seen = Some(Seen { line, began, status: 0, bytes: 0 });
         let answer = match watch.tell(request, reply.reborrow()) {
-            Ok(answer) => answer,
-            Err(()) => self.app.on_request(request, reply.reborrow()),
+            Some(answer) => answer,
+            None => self.app.on_request(request, reply.reborrow()),
         };
         look(&mut seen, &reply);
         // What is not answered later is done with.

@@ -118,6 +118,11 @@ fn errors_are_counted_by_kind() {
         (&b"no HTTP\r\n\r\n"[..], false, "malformed"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", true, "read"),
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 9\r\n\r\nshort", true, "read"),
+        (
+            b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+            true,
+            "malformed",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nslow", false, "timeout"),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nslow", false, "timeout"),
     ] {
@@ -129,6 +134,9 @@ fn errors_are_counted_by_kind() {
         let json = ended.text();
         assert_eq!((number(&json, "requests"), number(&json, kind)), (1.0, 2.0), "{json}");
         assert_eq!(ended.code, Some(0));
+        // Each failed request is one error.
+        let kinds = ["connect", "read", "timeout", "malformed"];
+        assert_eq!(kinds.map(|kind| number(&json, kind)).iter().sum::<f64>(), 2.0, "{json}");
     }
 }
 

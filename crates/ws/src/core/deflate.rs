@@ -5,7 +5,8 @@
 //! * A message is compressed and inflated as a whole, so that one [`Deflater`] and one
 //!   [`Inflater`] serve all connections whose messages do not refer to those before.
 //! * What an inflated message may take is limited while it is inflated, not afterwards.
-//! * Buffers are kept for the next message, unless a large one has made them large.
+//! * A message's buffer is the caller's to look at until the next one, or until it says that it is
+//!   done with it (`release`), so that a large message leaves nothing behind.
 
 use super::error::Violation;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
@@ -15,8 +16,6 @@ const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 /// A whole empty block, stored. Where a block has ended it changes nothing; where none has it is
 /// taken for something else.
 const PROBE: [u8; 5] = [0, 0, 0, 0xff, 0xff];
-/// A buffer that is larger is given back: a few of the largest that are usual.
-const KEPT_MAX: usize = 256 << 10;
 /// The least that a buffer grows by.
 const GROWTH_MIN: usize = 512;
 /// The smallest window that is made, as a base-2 logarithm: zlib makes none of 256 bytes.
@@ -43,7 +42,6 @@ impl Deflater {
     /// > the empty-payload message [...] 0x00 (§7.2.3.6)
     pub fn message(&mut self, payload: &[u8], takeover: bool) -> &[u8] {
         self.out.clear();
-        self.out.shrink_to(KEPT_MAX);
         if payload.is_empty() {
             self.out.push(0);
             return &self.out;
@@ -63,6 +61,18 @@ impl Deflater {
             self.stream.reset();
         }
         self.out.strip_suffix(&TAIL).unwrap_or(&self.out)
+    }
+
+    /// The last message is done with: keeps at most so many bytes of its buffer for the next.
+    pub fn release(&mut self, keep: usize) {
+        self.out.clear();
+        self.out.shrink_to(keep);
+    }
+
+    /// Bytes of buffer that are kept, beside the window.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.out.capacity()
     }
 }
 
@@ -99,7 +109,6 @@ impl Inflater {
         takeover: bool,
     ) -> Result<&mut [u8], Violation> {
         self.out.clear();
-        self.out.shrink_to(KEPT_MAX);
         let inflated = self.inflate(payload, most).and_then(|()| {
             self.inflate(&TAIL, most)?;
             let len = self.out.len();
@@ -110,6 +119,18 @@ impl Inflater {
             self.stream.reset(false);
         }
         inflated.map(|()| &mut self.out[..])
+    }
+
+    /// The last message is done with: keeps at most so many bytes of its buffer for the next.
+    pub fn release(&mut self, keep: usize) {
+        self.out.clear();
+        self.out.shrink_to(keep);
+    }
+
+    /// Bytes of buffer that are kept, beside the window.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.out.capacity()
     }
 
     fn inflate(&mut self, mut part: &[u8], most: usize) -> Result<(), Violation> {

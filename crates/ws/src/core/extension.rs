@@ -22,8 +22,8 @@ pub const WINDOW_MAX: u8 = 15;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The server's messages may refer to those before (`server_no_context_takeover` is absent).
-    /// That takes a window on both sides for as long as the connection lasts: a server that
-    /// compresses keeps some 300 KB, a client that inflates 40 KB.
+    /// That takes a window on both sides for as long as the connection lasts: who compresses keeps
+    /// some 320 KB, who inflates 50 KB.
     pub server_takeover: bool,
     /// The same of the client's messages.
     pub client_takeover: bool,
