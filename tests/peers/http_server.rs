@@ -10,6 +10,9 @@
 //! body and `/echo` with its headers, but only when the request has come in whole, so that what is
 //! wrong in its body can still be answered with 400.
 
+mod lines;
+
+use lines::{BLOCK, LINES, ZEROS, same};
 use loopwork_http::core::{Body, Headers, Method, Request};
 use loopwork_http::{Answer, App, Http, Offer, Reply, Upgrade};
 use loopwork_reactor::{Address, Env, Id, Loop, Os};
@@ -22,24 +25,6 @@ const PLAIN: [(&str, &str); 1] = [("Content-Type", "text/plain")];
 const TOO_LONG: u64 = 1 << 20;
 /// For a body of gigabytes on a machine that has other work.
 const BODY_TIMEOUT: Duration = Duration::from_secs(3600);
-
-/// What bodies are made of, again and again: what `yes abcdefghijklmno` prints.
-const LINE: &[u8; 16] = b"abcdefghijklmno\n";
-/// As much as is compared or written at a time.
-const BLOCK: usize = 64 * 1024;
-/// A block that begins anywhere in a line is in here.
-static LINES: [u8; BLOCK + LINE.len()] = lines();
-static ZEROS: [u8; BLOCK + LINE.len()] = [0; BLOCK + LINE.len()];
-
-const fn lines() -> [u8; BLOCK + LINE.len()] {
-    let mut all = [0; BLOCK + LINE.len()];
-    let mut i = 0;
-    while i < all.len() {
-        all[i] = LINE[i % LINE.len()];
-        i += 1;
-    }
-    all
-}
 
 struct Site {
     /// It has an inside, to which CONNECT opens a tunnel.
@@ -56,16 +41,6 @@ enum Work {
     Compare(u64, &'static [u8], bool),
     /// So many bytes are still to be sent.
     Send(u64),
-}
-
-/// Whether `bytes`, which begin `at` bytes behind the beginning, are those of `block`.
-fn same(block: &[u8], at: u64, bytes: &[u8]) -> bool {
-    let mut at = (at % LINE.len() as u64) as usize;
-    bytes.chunks(BLOCK).all(|part| {
-        let equal = part == &block[at..at + part.len()];
-        at = (at + part.len()) % LINE.len();
-        equal
-    })
 }
 
 impl Site {
