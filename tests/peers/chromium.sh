@@ -1,18 +1,31 @@
-# Headless Chromium opens a page of `serve`, and the page's WebSocket echoes.
-if ! have chromium; then
-  skip chromium "not found: apt-get install chromium"
+# Headless Chromium: a page of `serve` and its WebSocket; a listing, an application of one page, and a video in which one seeks.
+# PICTURES=docs/img tests/peers/run chromium takes the pictures of the documentation anew.
+modules=$(realpath -m "${CARGO_TARGET_DIR:-target}/peers/node") venv=${CARGO_TARGET_DIR:-target}/peers/venv
+if ! have chromium || ! have node; then
+  skip chromium "not found: apt-get install chromium nodejs npm"
+elif ! [ -d "$modules/node_modules/playwright-core" ] &&
+  ! npm install --silent --no-audit --no-fund --prefix "$modules" playwright-core@1 >/dev/null 2>&1; then
+  skip chromium "npm cannot install playwright-core"
+elif ! "$venv/bin/python" -c 'import av, numpy' 2>/dev/null &&
+  ! { python3 -m venv "$venv" && "$venv/bin/pip" install --quiet av numpy; } >/dev/null 2>&1; then
+  skip chromium "pip cannot install av and numpy, which make the video"
 else
-  mkdir -p "$tmp/site"
-  cp "$here/page.html" "$tmp/site/index.html"
-  start serve "$tmp/site" -p 0 --ws-echo /echo
-  dom=$(timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
-    --disable-background-networking --disable-component-update --disable-sync --user-data-dir="$tmp/profile" \
-    --timeout=5000 --virtual-time-budget=10000 --dump-dom "$url/" 2>/dev/null)
-  check "page and echo" "$(grep -o 'echoed: [^<]*' <<<"$dom" | head -n 1)" "echoed: 你好, 5 bytes"
-  start serve docs -p 0
-  dom=$(timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-quic --no-first-run \
-    --disable-background-networking --disable-component-update --disable-sync --user-data-dir="$tmp/profile2" \
-    --dump-dom "$url/" 2>/dev/null)
-  check "listing" "$(grep -o 'dependencies.md' <<<"$dom" | head -n 1)" "dependencies.md"
-  stop; stop
+  site=$tmp/listed
+  mkdir -p "$tmp/echo" "$site/pictures" "$tmp/video"
+  cp "$here/page.html" "$tmp/echo/index.html"
+  printf 'a name' >"$site/<b>&.txt"
+  printf 'hello\n' >"$site/été.txt"
+  printf '<!doctype html><p>small</p>' >"$site/small.html"
+  truncate -s 12345678 "$site/large.bin"
+  printf '<svg xmlns="http://www.w3.org/2000/svg"/>' >"$site/pictures/one.svg"
+  touch -d '2026-01-02 03:04:05' "$site"/* "$site"
+  "$venv/bin/python" "$here/video.py" "$tmp/video/two-minutes.webm"
+  printf '<!doctype html><video src="two-minutes.webm" preload="metadata" muted></video>' >"$tmp/video/video.html"
+  start serve "$tmp/echo" -p 0 --ws-echo /echo; echo=$url
+  start serve "$site" -p 0; listing=$url
+  start serve "$here/spa" -p 0 --spa; app=$url
+  start serve "$tmp/video" -p 0; video=$url
+  while IFS=$'\t' read -r verdict name seen; do "$verdict" "$name" "$seen"; done \
+    < <(MODULES=$modules timeout 180 node "$here/browser.mjs" "$echo" "$listing" "$app" "$video" ${PICTURES:+"$PICTURES"})
+  stop; stop; stop; stop
 fi
