@@ -34,7 +34,7 @@ pub enum Late {
 pub(crate) struct Wait {
     /// Bytes received, or sent, when the window began: of a body the first, else the second.
     mark: u64,
-    /// By then the body has to be in.
+    /// By then the body has to be in; or, between two exchanges, some of what waits be taken.
     until: Instant,
     /// Of a body: we did not read for a part of the window. Else: output waited when the window
     /// began, and has not run dry.
@@ -77,9 +77,10 @@ impl Config {
     pub(crate) fn await_next(&self, wait: &mut Wait, io: &mut Io<'_>) {
         (wait.mark, wait.held) = (io.count.sent, false);
         // Who is slow to read has the time for that first, and is idle from the drain on.
+        wait.until = io.env.now.after(self.write_timeout);
         let full = io.flow() == Flow::Full;
-        let time = if full { self.write_timeout } else { self.keep_alive };
-        io.set_deadline(Some(io.env.now.after(time)));
+        let idle = io.env.now.after(self.keep_alive);
+        io.set_deadline(Some(if full { wait.until } else { idle }));
         io.resume();
     }
 }
@@ -139,6 +140,8 @@ impl<A: App, U: Upgrade> Http<A, U> {
             // Of a drain the deadline is not ours.
             Stage::Linger => {}
             Stage::Head if io.out.buffer().is_empty() => self.linger(s, io),
+            // It would have been idle for long enough, but has not got its answer.
+            Stage::Head if io.env.now < s.wait.until => io.set_deadline(Some(s.wait.until)),
             Stage::Head | Stage::Exchange => {
                 if s.wait.reader_late(&self.config, io) {
                     self.app.on_late(io.env, io.id, Late::Download);

@@ -11,7 +11,7 @@ use loopwork_http::core::{Method, Request};
 use loopwork_http::tcp::reactor::{Address, Handle, Loop, Os, Streams};
 use loopwork_http::tcp::{Io, Protocol, listen, shutdown};
 use loopwork_http::{Http, Offer, Upgrade};
-use loopwork_sim::{Faults, Sim, cargo_test, check, run_to_rest};
+use loopwork_sim::{Faults, Sim, cargo_test, check, run_to_idle, run_to_rest};
 use peer::{Peer, Site};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -309,7 +309,7 @@ fn world(seed: u64, faults: Faults, len: usize) -> (Vec<Job>, u64) {
     }
     run_to_rest(&mut lp, 400_000).unwrap();
     shutdown(&mut lp.env, server);
-    run_to_rest(&mut lp, 400_000).unwrap();
+    run_to_idle(&mut lp, 400_000).unwrap();
     assert_eq!(lp.world.open(), 0, "sockets are left");
     let hash = lp.world.hash();
     (std::mem::take(&mut lp.get(asker).jobs), hash)

@@ -17,7 +17,7 @@ use loopwork_http::core::{
 };
 use loopwork_http::tcp::reactor::{Address, Env, Id, Loop};
 use loopwork_http::tcp::{self, Close, Io, Protocol, listen, shutdown};
-use loopwork_sim::{Faults, Sim, SplitMix, TraceHash, cargo_test, check, run_to_rest};
+use loopwork_sim::{Faults, Sim, SplitMix, TraceHash, cargo_test, check, run_to_idle, run_to_rest};
 use peer::{Log, Site};
 use proxy::Proxy;
 use std::cell::RefCell;
@@ -183,7 +183,7 @@ fn run(seed: u64, hostile: bool) -> u64 {
     }
     shutdown(&mut lp.env, origin);
     shutdown(&mut lp.env, front);
-    run_to_rest(&mut lp, TURNS).unwrap();
+    run_to_idle(&mut lp, TURNS).unwrap();
     assert_eq!(lp.world.open(), 0, "sockets are left");
     for (got, why) in raw.borrow().iter() {
         let (all, whole) = if hostile { lenient(got) } else { bodies(got) };

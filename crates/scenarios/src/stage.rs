@@ -83,9 +83,9 @@ impl Stage {
         }
     }
 
-    /// Turns until the loop holds nothing, and looks for what is left.
+    /// Turns until the loop holds nothing and nothing is open, and looks for what is left.
     pub(crate) fn finish(mut self) -> (Run, Ledger) {
-        self.until("all is closed", |lp| !lp.env.calls.alive());
+        self.until("all is closed", |lp| !lp.env.calls.alive() && lp.world.open() == 0);
         let lp = &mut self.lp;
         let timers = lp.env.calls.timers.len();
         assert!(timers == 0, "{timers} timers are left behind what they were for");

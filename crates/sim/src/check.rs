@@ -91,10 +91,27 @@ pub fn run_seeds(
 /// # Errors
 /// `TimedOut` after so many turns; what a turn itself fails with.
 pub fn run_to_rest(lp: &mut Loop<Sim>, turns: u64) -> io::Result<()> {
+    turn_until(lp, turns, |lp| lp.world.idle() || lp.env.calls.stopping() || !lp.env.calls.alive())
+}
+
+/// Turns a loop until its world is at rest, whether anything holds it or not: what does not, as a
+/// client's free connections, ends in its time.
+///
+/// # Errors
+/// As those of [`run_to_rest`].
+pub fn run_to_idle(lp: &mut Loop<Sim>, turns: u64) -> io::Result<()> {
+    turn_until(lp, turns, |lp| lp.world.idle())
+}
+
+fn turn_until(
+    lp: &mut Loop<Sim>,
+    turns: u64,
+    mut done: impl FnMut(&mut Loop<Sim>) -> bool,
+) -> io::Result<()> {
     for _ in 0..turns {
         // First: what was asked for since the last rest has not begun yet.
         lp.turn(None)?;
-        if lp.world.idle() || lp.env.calls.stopping() || !lp.env.calls.alive() {
+        if done(lp) {
             return Ok(());
         }
     }

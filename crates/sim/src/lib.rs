@@ -28,7 +28,7 @@ mod unserved;
 mod wire;
 
 pub use check::{
-    Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds, run_to_rest,
+    Failure, SEED_VARIABLE, SEEDS_VARIABLE, cargo_test, check, run_seeds, run_to_idle, run_to_rest,
 };
 pub use datagram::{DATAGRAM_ERRORS, DATAGRAM_MAX, DATAGRAM_OVERHEAD, DATAGRAMS_IN_FLIGHT};
 pub use dice::{Choice, Decider, FromBytes, SplitMix};

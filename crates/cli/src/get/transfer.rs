@@ -96,7 +96,7 @@ impl Session {
             std::process::exit(SIGNALLED + number);
         })?;
         let mut config = Config::default();
-        (config.timeout, config.keep) = (PATIENCE, KEEP);
+        (config.timeout, config.keep, config.head) = (PATIENCE, KEEP, None);
         (config.limits.head_bytes, config.limits.headers) = (HEAD_MAX, HEADERS_MAX);
         let client = Client::with_config(&mut lp, config);
         let (mailbox, birth, watch) = (lp.mailbox()?, lp.env.calls.birth(), Watch::default());

@@ -8,13 +8,18 @@
 //! * A connection carries one exchange at a time. It is used again only when both messages of the
 //!   last one were complete, and not one byte came behind.
 //! * A request is sent a second time only when a kept connection turned out dead before a byte of
-//!   the answer came, and the method is idempotent and has no body (RFC 9112 §9.3.1); and once.
+//!   the answer came, and the method is idempotent and has no body (RFC 9112 §9.3.1); and once,
+//!   over a new connection.
 //! * Every wait for the network has a deadline, but in a tunnel, whose silence means what its owner
-//!   says. Who waits for a connection to fall free waits as long as its owner does.
+//!   says. Who waits for a connection to fall free waits as long as its owner does, if
+//!   [`Config::exchange`] says nothing.
+//! * A ticket holds the loop until it is released; a connection does not, so that the free ones let
+//!   it end.
 //! * After 101 to who offered an upgrade, and after a 2xx to `CONNECT`, the exchange is a tunnel
 //!   (RFC 9110 §7.8, §9.3.6): what is written goes out as it is, what is pulled is what came,
 //!   and each side ends by itself.
 
+mod pool;
 mod wire;
 
 use crate::core::encode::{self, RequestHead};
@@ -23,45 +28,14 @@ use crate::core::{
     parse_response, parse_trailers,
 };
 use crate::pipe::Pipe;
-use loopwork_tcp::reactor::{Address, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
+use loopwork_tcp::reactor::{Address, CallKey, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
 use loopwork_tcp::{BlockList, Flow, Host};
-use slab::Slab;
-use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
-use std::time::Duration;
 
+pub use pool::Config;
 pub use wire::{Wire, WireConn};
 
-/// Limits and deadlines of a client.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// Of response heads and bodies.
-    pub limits: Limits,
-    /// Connections to one address; further requests wait. 256: as many as a busy proxy needs
-    /// towards one server, while the descriptors last for several.
-    pub per_address: usize,
-    /// Without a byte in either direction while an exchange is under way: 60 s.
-    pub timeout: Duration,
-    /// How long a body waits for `100 Continue` if its head has `Expect: 100-continue`: 1 s, as
-    /// curl does. It is sent then all the same (RFC 9110 §10.1.1).
-    pub expect: Duration,
-    /// How long a free connection is kept: 4 s, below the 5 s after which Node's server, the
-    /// hastiest of the common ones, closes it.
-    pub keep: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Config {
-            limits: Limits::default(),
-            per_address: 256,
-            timeout: Duration::from_secs(60),
-            expect: Duration::from_secs(1),
-            keep: Duration::from_secs(4),
-        }
-    }
-}
+use pool::Pool;
 
 /// Interim responses (1xx) before a final one: Node's server sends two at most.
 const INTERIM_MAX: u8 = 16;
@@ -76,6 +50,12 @@ pub enum Failure {
     Closed,
     /// Nothing moved for too long.
     TimedOut,
+    /// The response's head did not end in time: [`Config::head`].
+    HeadTimedOut,
+    /// All of it took too long: [`Config::exchange`].
+    ExchangeTimedOut,
+    /// Too many others wait for a connection: [`Config::waiting`].
+    Crowded,
     /// The server sent what is no response.
     Malformed(Malformed),
     /// Interim responses without end, or a protocol that was not asked for.
@@ -88,6 +68,9 @@ impl std::fmt::Display for Failure {
             Failure::Connect(kind) => write!(f, "could not connect: {kind}"),
             Failure::Closed => f.write_str("the connection ended before the response did"),
             Failure::TimedOut => f.write_str("timed out"),
+            Failure::HeadTimedOut => f.write_str("the response's head did not come in time"),
+            Failure::ExchangeTimedOut => f.write_str("the exchange took too long"),
+            Failure::Crowded => f.write_str("too many requests wait for a connection"),
             Failure::Malformed(why) => write!(f, "not a response: {why}"),
             Failure::Unexpected(status) => write!(f, "an unexpected response {status}"),
         }
@@ -137,6 +120,8 @@ pub struct Exchange {
     idempotent: bool,
     retried: bool,
     over: bool,
+    /// What ends it when it takes too long.
+    alarm: Option<CallKey>,
 }
 
 impl Exchange {
@@ -214,43 +199,6 @@ impl Exchange {
     }
 }
 
-/// The connections to one address.
-#[derive(Default)]
-struct Origin {
-    free: Vec<Id>,
-    waiting: VecDeque<Ticket>,
-    /// Connections, those being dialed among them.
-    open: usize,
-    dialing: usize,
-}
-
-/// What all connections of a client share.
-struct Pool {
-    exchanges: Slab<Exchange>,
-    origins: HashMap<Address, Origin>,
-    config: Config,
-}
-
-impl Pool {
-    fn get(&mut self, t: Ticket) -> Option<&mut Exchange> {
-        self.exchanges.get_mut(t.slot as usize).filter(|x| x.birth == t.birth)
-    }
-
-    fn next(&mut self, to: &Address) -> Option<Ticket> {
-        self.origins.get_mut(to)?.waiting.pop_front()
-    }
-
-    /// Whether one more connection is due: for one that waits and for whom none is dialed yet.
-    /// It counts as dialed then.
-    fn dials(&mut self, to: &Address) -> bool {
-        let Some(origin) = self.origins.get_mut(to) else { return false };
-        let due = origin.waiting.len() > origin.dialing && origin.open < self.config.per_address;
-        origin.open += usize::from(due);
-        origin.dialing += usize::from(due);
-        due
-    }
-}
-
 /// A handle to a client: copy it into whoever asks.
 #[derive(Clone, Copy)]
 pub struct Client {
@@ -266,9 +214,11 @@ impl Client {
 
     /// Adds a client with its limits and deadlines.
     pub fn with_config<W: Streams>(lp: &mut Loop<W>, config: Config) -> Client {
-        let (exchanges, origins) = (Slab::new(), HashMap::new());
-        let pool = lp.env.shared.add(Pool { exchanges, origins, config });
-        Client { pool, wires: loopwork_tcp::add(lp, |me| Wire { pool, me, fields: Fields::new() }) }
+        let pool = lp.env.shared.add(Pool::new(config));
+        let wires = loopwork_tcp::add(lp, |me| Wire { pool, me, fields: Fields::new() });
+        // Its tickets do.
+        loopwork_tcp::hold(lp, wires, false);
+        Client { pool, wires }
     }
 
     /// Addresses that this client does not connect to, whoever asks it to.
@@ -332,16 +282,20 @@ impl Client {
             idempotent: method.is_idempotent() && matches!(head.body, Body::None | Body::Length(0)),
             retried: false,
             over: false,
+            alarm: None,
         });
         let ticket = Ticket { slot: slot as u32, birth };
-        let origin = pool.origins.entry(to.clone()).or_default();
-        origin.waiting.push_back(ticket);
-        match origin.free.pop() {
-            Some(id) => env.calls.wake(id),
-            None if pool.dials(&to) => {
-                loopwork_tcp::dial(env, self.wires, to.clone(), WireConn::new(to));
+        let time = pool.config.exchange;
+        if pool.ask(&mut env.calls, &to, ticket) {
+            wire::dial(env, self.pool, self.wires, to);
+        }
+        env.calls.hold();
+        if let Some(time) = time {
+            let client = *self;
+            let alarm = env.after(time, move |env| client.expire(env, ticket));
+            if let Some(x) = env.shared.get(self.pool).get(ticket) {
+                x.alarm = Some(alarm);
             }
-            None => {}
         }
         Ok(ticket)
     }
@@ -396,6 +350,26 @@ impl Client {
         Ok(())
     }
 
+    /// An exchange took too long: it fails, if it is not over.
+    fn expire(&self, env: &mut Env, t: Ticket) {
+        let pool = env.shared.get(self.pool);
+        let Some(x) = pool.get(t) else { return };
+        x.alarm = None;
+        if x.over || x.failure.is_some() {
+            return;
+        }
+        x.failure = Some(Failure::ExchangeTimedOut);
+        env.calls.wake(x.owner);
+        match x.wire {
+            // It sees that, and gives up.
+            Some(wire) => env.calls.wake(wire),
+            None => {
+                let to = x.to.clone();
+                pool.forget(&to, t);
+            }
+        }
+    }
+
     /// Lets go of an exchange. If it was not complete its connection is given up.
     pub fn release(&self, env: &mut Env, t: Ticket) {
         let pool = env.shared.get(self.pool);
@@ -403,12 +377,14 @@ impl Client {
             return;
         }
         let x = pool.exchanges.remove(t.slot as usize);
-        if let Some(origin) = pool.origins.get_mut(&x.to) {
-            origin.waiting.retain(|w| *w != t);
-        }
-        if let Some(wire) = x.wire {
+        match x.wire {
             // It finds its exchange gone, and gives up.
-            env.calls.wake(wire);
+            Some(wire) => env.calls.wake(wire),
+            None => pool.forget(&x.to, t),
+        }
+        env.calls.release();
+        if let Some(alarm) = x.alarm {
+            env.calls.cancel(alarm);
         }
         for buffer in [x.head, x.up.into_buffer(), x.down.into_buffer()] {
             env.pool.give(buffer);

@@ -2,10 +2,12 @@
 //!
 //! Rules of this file: those of the client, which it keeps; see there.
 
-use super::{Exchange, Failure, INTERIM_MAX, Pool, Ticket};
+use super::pool::{Config, Pool, kept};
+use super::{Exchange, Failure, INTERIM_MAX, Ticket};
 use crate::core::{Body, Decoder, Fields, Progress, Step, encode, parse_response};
 use loopwork_tcp::reactor::{Address, Env, Handle, Id, Instant, Key};
-use loopwork_tcp::{Close, Flow, Host, Io, Out, Protocol};
+use loopwork_tcp::{Close, Dial, Flow, Host, Io, Out, Protocol};
+use std::time::Duration;
 
 /// Where a request's body stands on the wire.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,11 +49,15 @@ pub struct WireConn {
     upload: Upload,
     /// Until when the body waits for `100 Continue`.
     expects: Option<Instant>,
+    /// Until when the response's head has to be there, once the request is sent.
+    head_by: Option<Instant>,
+    /// How long it may be free after what it carries.
+    keep: Duration,
     stage: Stage,
     interim: u8,
     /// It stands; before, it is being dialed.
     stands: bool,
-    /// It has carried an exchange before.
+    /// It was free for a while, or carried an exchange: its server may have closed it since.
     used: bool,
     /// Something of the response came in.
     heard: bool,
@@ -66,6 +72,8 @@ impl WireConn {
             progress: Progress::new(),
             upload: Upload::Done,
             expects: None,
+            head_by: None,
+            keep: Duration::ZERO,
             stage: Stage::Free,
             interim: 0,
             stands: false,
@@ -74,11 +82,11 @@ impl WireConn {
         }
     }
 
-    /// When its silence is too long, if `silent` is when silence is.
+    /// When something has to have happened, if `silent` is when silence is too long.
     fn deadline(&self, silent: Instant) -> Option<Instant> {
         match self.stage {
             Stage::Tunnel { .. } => None,
-            _ => Some(self.expects.map_or(silent, |at| at.min(silent))),
+            _ => [self.expects, self.head_by].into_iter().flatten().chain([silent]).min(),
         }
     }
 }
@@ -92,23 +100,27 @@ impl Wire {
         }
         let pool = io.env.shared.get(self.pool);
         if c.stage == Stage::Free {
+            if pool.leaves(io.id) {
+                return io.abort(Close::Finished);
+            }
             let Some(x) = Wire::take(pool, c, io.env.now) else {
-                let origin = pool.origins.entry(c.to.clone()).or_default();
-                if !origin.free.contains(&io.id) {
-                    origin.free.push(io.id);
+                if pool.is_free(&c.to, io.id) {
+                    return;
                 }
-                let keep = pool.config.keep;
-                return io.set_deadline(Some(io.env.now.after(keep)));
+                if !pool.free(&c.to, io.id) {
+                    return io.abort(Close::Finished);
+                }
+                c.used = true;
+                return io.set_deadline(Some(io.env.now.after(c.keep)));
             };
             x.wire = Some(io.id);
             let _ = io.out.write(&x.head);
         }
-        let timeout = pool.config.timeout;
-        let Some(x) = c.at.and_then(|t| pool.get(t)) else {
+        let (timeout, head) = (pool.config.timeout, pool.config.head);
+        let Some(x) = c.at.and_then(|t| pool.get(t)).filter(|x| x.failure.is_none()) else {
             let ended = c.stage == Stage::Tunnel { ended: true };
             return io.abort(if ended { Close::Finished } else { Close::Aborted });
         };
-        io.wish.set_deadline(c.deadline(io.env.now.after(timeout)));
         // A tunnel's bytes wait until it stands, and a body for `100 Continue`.
         let opens = c.stage == Stage::Head && (x.connects || x.offers) && c.upload == Upload::Done;
         let mut ends = false;
@@ -122,6 +134,10 @@ impl Wire {
             }
             ends = c.upload == Upload::Raw && x.up.ended() && x.up.is_empty();
         }
+        if c.stage == Stage::Head && c.upload == Upload::Done && c.head_by.is_none() {
+            c.head_by = head.map(|time| io.env.now.after(time));
+        }
+        io.wish.set_deadline(c.deadline(io.env.now.after(timeout)));
         let reads = !x.down.full();
         if ends {
             c.upload = Upload::Done;
@@ -164,13 +180,14 @@ impl Wire {
     fn take<'p>(pool: &'p mut Pool, c: &mut WireConn, now: Instant) -> Option<&'p mut Exchange> {
         let expect = pool.config.expect;
         let ticket = loop {
-            let ticket = pool.next(&c.to)?;
+            let ticket = pool.next(&c.to, !c.used)?;
             if pool.get(ticket).is_some() {
                 break ticket;
             }
         };
         let x = pool.get(ticket)?;
         (c.at, c.stage, c.interim, c.heard) = (Some(ticket), Stage::Head, 0, false);
+        c.head_by = None;
         c.upload = match x.body {
             Body::Length(n) if n > 0 => Upload::Length(n),
             Body::Chunked => Upload::Chunked,
@@ -189,7 +206,7 @@ impl Wire {
         used: &mut usize,
     ) -> Result<bool, Failure> {
         let pool = io.env.shared.get(self.pool);
-        let limits = pool.config.limits;
+        let Config { limits, keep, timeout, .. } = pool.config;
         let Some(x) = c.at.and_then(|t| pool.get(t)) else { return Err(Failure::Closed) };
         c.heard = true;
         let parsed = parse_response(bytes, &mut c.progress, &mut self.fields, &limits);
@@ -217,6 +234,8 @@ impl Wire {
         if c.expects.take().is_some() {
             c.upload = Upload::Withheld;
         }
+        (c.head_by, c.keep) = (None, kept(keep, &response.headers));
+        io.wish.set_deadline(c.deadline(io.env.now.after(timeout)));
         c.decoder = Decoder::new(framing.body, &limits).map_err(Failure::Malformed)?;
         x.head.clear();
         x.head.extend_from_slice(&bytes[..n]);
@@ -226,6 +245,9 @@ impl Wire {
             (c.stage, c.upload, x.tunnel) = (Stage::Tunnel { ended: false }, Upload::Raw, true);
             io.wish.set_deadline(None);
             io.env.calls.wake(io.id);
+            if let Some(alarm) = x.alarm.take() {
+                io.env.calls.cancel(alarm);
+            }
         } else if x.connects || x.offers {
             // What was written for a tunnel that does not stand is nobody's.
             let _ = x.up.pull(Flow::Open, |_| {});
@@ -286,7 +308,8 @@ impl Wire {
     fn complete(&mut self, c: &mut WireConn, io: &mut Io<'_>, clean: bool) {
         let pool = io.env.shared.get(self.pool);
         let Some(x) = c.at.and_then(|t| pool.get(t)) else { return io.abort(Close::Aborted) };
-        let keep = x.framing.is_some_and(|f| f.keep_alive) && clean && c.upload == Upload::Done;
+        let keep = x.framing.is_some_and(|f| f.keep_alive) && clean && !c.keep.is_zero();
+        let keep = keep && c.upload == Upload::Done;
         x.over = true;
         x.wire = None;
         io.env.calls.wake(x.owner);
@@ -318,12 +341,12 @@ impl Wire {
     fn retry(pool: &mut Pool, c: &mut WireConn) -> bool {
         let Some(ticket) = c.at else { return false };
         let Some(x) = pool.get(ticket) else { return false };
-        if !c.used || c.heard || x.retried || !x.idempotent {
+        if !c.used || c.heard || x.retried || !x.idempotent || x.failure.is_some() {
             return false;
         }
         (x.retried, x.wire) = (true, None);
         c.at = None;
-        pool.origins.entry(c.to.clone()).or_default().waiting.push_front(ticket);
+        pool.ask_again(&c.to, ticket);
         true
     }
 }
@@ -334,7 +357,8 @@ impl Protocol for Wire {
     fn on_open(&mut self, c: &mut WireConn, io: &mut Io<'_>) {
         c.stands = true;
         let pool = io.env.shared.get(self.pool);
-        pool.origins.entry(c.to.clone()).or_default().dialing -= 1;
+        c.keep = pool.config.keep;
+        pool.stands(&c.to);
         // A server that answers while it reads would wait for us, and we for it. What comes in is
         // bounded by the exchange's own pipe.
         io.read_when_full(true);
@@ -412,27 +436,30 @@ impl Protocol for Wire {
         if c.expects.take().is_some() {
             return self.pump(c, io);
         }
-        self.fail(c, io.env, Failure::TimedOut);
+        let late = c.head_by.is_some_and(|at| at <= io.env.now);
+        self.fail(c, io.env, if late { Failure::HeadTimedOut } else { Failure::TimedOut });
         io.abort(Close::TimedOut);
     }
 
     fn on_close(&mut self, mut c: WireConn, id: Id, env: &mut Env, why: Close) {
         let pool = env.shared.get(self.pool);
-        let origin = pool.origins.entry(c.to.clone()).or_default();
-        origin.open -= 1;
-        origin.dialing -= usize::from(!c.stands);
-        origin.free.retain(|free| *free != id);
+        pool.gone(&c.to, id, !c.stands);
         if let Some(kind) = why.dial_error() {
-            c.at = pool.next(&c.to);
+            c.at = pool.next(&c.to, true);
             self.fail(&mut c, env, Failure::Connect(kind));
         } else if !Wire::retry(pool, &mut c) {
             self.fail(&mut c, env, Failure::Closed);
         }
         let pool = env.shared.get(self.pool);
-        if pool.dials(&c.to) {
-            loopwork_tcp::dial(env, self.me, c.to.clone(), WireConn::new(c.to));
-        } else if pool.origins.get(&c.to).is_some_and(|o| o.open == 0) {
-            pool.origins.remove(&c.to);
+        if let Some(to) = pool.due(&mut env.calls, &c.to) {
+            dial(env, self.pool, self.me, to);
         }
     }
+}
+
+/// Dials a connection that was counted already.
+pub(super) fn dial(env: &mut Env, pool: Key<Pool>, me: Handle<Host<Wire>>, to: Address) {
+    let timeout = env.shared.get(pool).config.connect;
+    let conn = WireConn::new(to.clone());
+    Dial { to, from: None, timeout, conn }.send(env, me);
 }

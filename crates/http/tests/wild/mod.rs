@@ -9,7 +9,7 @@ use loopwork_http::core::{Headers, Malformed, Request};
 use loopwork_http::tcp::reactor::{Address, Env, Id, Loop};
 use loopwork_http::tcp::{self, Close, Io, Protocol};
 use loopwork_http::{Answer, App, Http, Reply, Upgrade};
-use loopwork_sim::{Faults, Sim, run_to_rest};
+use loopwork_sim::{Faults, Sim, run_to_idle, run_to_rest};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -229,7 +229,7 @@ pub(crate) fn play_in<A: App, U: Upgrade>(
         run_to_rest(&mut lp, TURNS).unwrap();
     }
     tcp::shutdown(&mut lp.env, server);
-    run_to_rest(&mut lp, TURNS).unwrap();
+    run_to_idle(&mut lp, TURNS).unwrap();
     assert_eq!(lp.world.open(), 0, "sockets are left");
     drop(lp);
     let mut seen = seen.take();

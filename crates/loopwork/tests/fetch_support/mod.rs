@@ -6,7 +6,7 @@ use loopwork::fetch::{Asking, Done, Error, Fetching, Head, Page, Taker, Upload};
 use loopwork::http::core::{Headers, Request};
 use loopwork::http::{Answer, App, Http, Reply, Url};
 use loopwork::reactor::ListenOptions;
-use loopwork::sim::{Faults, Sim, run_to_rest};
+use loopwork::sim::{Faults, Sim, run_to_idle};
 use loopwork::tcp::{self, Host};
 use loopwork::{Address, Agent, Env, Fetch, Flow, Handle, Loop};
 use std::cell::RefCell;
@@ -141,7 +141,7 @@ impl Stage {
         for host in self.hosts {
             tcp::shutdown(&mut self.lp.env, host);
         }
-        run_to_rest(&mut self.lp, TURNS as u64).unwrap();
+        run_to_idle(&mut self.lp, TURNS as u64).unwrap();
         assert_eq!(self.lp.world.open(), 0, "sockets are left");
         self.lp
     }
