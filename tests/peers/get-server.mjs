@@ -1,6 +1,7 @@
 // The server that curl and `loopwork get` are compared with: it echoes what it saw, and does what its paths say.
 // Prints `listening on http://IP:PORT`; ends when it is killed, or after ten minutes.
 import http from 'node:http';
+import zlib from 'node:zlib';
 import net from 'node:net';
 
 // What differs between any two programs and says nothing, and where the answer was asked.
@@ -55,6 +56,26 @@ const paths = {
   cut: (_, response) => { response.writeHead(200, { 'Content-Length': 100 }); response.write('part', () => response.destroy()); },
 };
 
+// /coded/FIELD/HOW: a body that says it is of this Content-Encoding, and is made so.
+function coded(response, field, how) {
+  const text = Buffer.from('some text, and some more text, and some more\n'.repeat(10_000));
+  const ways = {
+    gzip: () => zlib.gzipSync(text),
+    zlib: () => zlib.deflateSync(text),
+    raw: () => zlib.deflateRawSync(text),
+    both: () => zlib.gzipSync(zlib.deflateSync(text)),
+    zeros: () => zlib.gzipSync(Buffer.alloc(50_000_000)),
+    plain: () => text,
+    none: () => '',
+    cut: () => zlib.gzipSync(text).subarray(0, 500),
+    bad: () => { const all = zlib.gzipSync(text); all[all.length - 6] ^= 1; return all; },
+    garbage: () => Buffer.concat([zlib.gzipSync(text), Buffer.from('behind it')]),
+  };
+  const body = ways[how]();
+  response.writeHead(200, { 'Content-Encoding': decodeURIComponent(field), 'Content-Length': body.length });
+  response.end(body);
+}
+
 const web = http.createServer((request, response) => {
   const parts = [];
   request.on('data', (data) => parts.push(data));
@@ -84,6 +105,7 @@ const web = http.createServer((request, response) => {
       response.writeHead(seen < 3 ? 503 : 200);
       return response.end(`try ${seen}\n`);
     }
+    if (first === 'coded') return coded(response, ...second.split('/'));
     if (paths[first]) return paths[first](request, response);
     response.end(echo(request, Buffer.concat(parts)));
   });

@@ -10,6 +10,8 @@ pub mod core;
 mod desk;
 pub mod forms;
 mod front;
+#[cfg(feature = "inflate")]
+pub mod inflate;
 mod pipe;
 mod proxied;
 pub mod redirect;

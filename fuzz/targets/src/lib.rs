@@ -12,6 +12,7 @@ mod cuts;
 mod files;
 mod form;
 mod http;
+mod inflate;
 mod serve;
 mod tcp;
 mod url;
@@ -20,6 +21,7 @@ mod ws;
 pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
+pub use inflate::http_inflate;
 pub use serve::http_ops;
 pub use tcp::tcp_ops;
 pub use url::url;
@@ -29,13 +31,14 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
     ("http_cuts", http_cuts),
     ("http_encode", http_encode),
     ("http_form", http_form),
+    ("http_inflate", http_inflate),
     ("http_ops", http_ops),
     ("ws_frame", ws_frame),
     ("ws_cuts", ws_cuts),

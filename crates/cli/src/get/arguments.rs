@@ -70,6 +70,7 @@ fn asking() -> Vec<Arg> {
         value("cookie-jar", "FILE", "Keep the cookies here at the end").short('c'),
         value("range", "RANGE", "Only these bytes: 0-99, 100-, -100").short('r'),
         value("request-target", "TARGET", "Ask for this instead of the URL's path"),
+        flag("compressed", "Ask for a compressed body, and show what it was made from"),
         flag("head", "Ask for the head alone, and show it").short('I'),
         flag("location", "Follow redirects").short('L'),
         flag("location-trusted", "Follow them, credentials for every host"),

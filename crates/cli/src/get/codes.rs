@@ -18,6 +18,8 @@ pub(super) const RANGE: u8 = 33;
 pub(super) const REDIRECTS: u8 = 47;
 pub(super) const EMPTY: u8 = 52;
 pub(super) const RECEIVE: u8 = 56;
+/// The body's coding is not known, or it is not of that coding.
+pub(super) const CODING: u8 = 61;
 pub(super) const LARGE: u8 = 63;
 /// What was sent once cannot be sent again.
 pub(super) const REWIND: u8 = 65;

@@ -7,6 +7,7 @@
 //! * It ends once: well, or with the [`Trouble`] that was met.
 
 use super::data::Upload;
+use super::decoding::Decoding;
 use super::head::{Head, field_line};
 use super::progress::Meter;
 use super::transfer::tell;
@@ -16,6 +17,7 @@ use crate::stdio::{Input, Output};
 use loopwork::http::client::{Client, Failure, Ticket};
 use loopwork::http::core::encode::{self, Connection, RequestHead};
 use loopwork::http::core::{Body, Invalid};
+use loopwork::http::inflate::Undecodable;
 use loopwork::reactor::{Cx, Driver, Key, Ready};
 use loopwork::tcp::{Family, prefer};
 use loopwork::{Address, Env, Flow, Id, Instant, Mailbox, World};
@@ -96,6 +98,8 @@ pub(super) enum Trouble {
     Read,
     /// The body is longer than was allowed.
     Large,
+    /// It cannot be decoded.
+    Coding(Undecodable),
 }
 
 /// Where a response's body goes.
@@ -127,6 +131,9 @@ pub(super) struct Talk {
     pub(super) family: Family,
     /// What is sent is told on stderr.
     pub(super) verbose: bool,
+    /// Bodies are decoded; and what decodes this one.
+    pub(super) compressed: bool,
+    decoding: Option<Decoding>,
     /// Counts requests, so that no name is taken for another one's.
     number: u64,
     ask: Option<Ask>,
@@ -164,6 +171,8 @@ impl Talk {
             found,
             family: Family::Any,
             verbose: false,
+            compressed: false,
+            decoding: None,
             ask: None,
             ticket: None,
             source: Source::None,
@@ -371,6 +380,7 @@ impl Talk {
         let Some(x) = self.client.exchange(&mut env.shared, ticket) else { return };
         x.interim(|response| self.interim.push(Head::of(&response)));
         self.head = x.response().map(|response| Head::of(&response));
+        self.decoding = self.head.as_ref().filter(|_| self.compressed).and_then(Decoding::of);
         let (None, Some(why)) = (&self.head, x.failure()) else { return };
         match (why, self.remote.clone()) {
             (Failure::Connect(_), _) if !self.addresses.is_empty() => {
@@ -388,6 +398,7 @@ impl Talk {
 
     fn body(&mut self, env: &mut Env, ticket: Ticket) {
         let Some(x) = self.client.exchange(&mut env.shared, ticket) else { return };
+        let mut undecodable = None;
         let (size, max) = (&mut self.size_download, self.size_max.unwrap_or(u64::MAX));
         let flow = match &mut self.into {
             Into::Hold => return,
@@ -399,27 +410,43 @@ impl Talk {
                 Flow::Open
             }
             Into::To(output) => {
-                x.pull(&mut env.calls, output.flow(), |bytes| {
+                let decoding = &mut self.decoding;
+                let waits = decoding.as_ref().is_some_and(Decoding::more);
+                let flow = if waits { Flow::Full } else { output.flow() };
+                x.pull(&mut env.calls, flow, |bytes| {
                     *size += bytes.len() as u64;
-                    if *size <= max {
-                        let _ = output.push(bytes);
+                    match decoding {
+                        _ if *size > max => {}
+                        Some(decoding) => decoding.push(bytes),
+                        None => _ = output.push(bytes),
                     }
                 });
-                output.flow()
+                let decoded = decoding.as_mut().map_or(Ok(()), |d| d.write(output));
+                undecodable = decoded.err();
+                if decoding.as_ref().is_some_and(Decoding::more) {
+                    Flow::Full
+                } else {
+                    output.flow()
+                }
             }
         };
         if *size > max {
             return self.finish(env, Err(Trouble::Large));
         }
+        if let Some(why) = undecodable {
+            return self.finish(env, Err(Trouble::Coding(why)));
+        }
         if let Some(meter) = &self.meter {
             meter.at(self.size_download);
         }
-        if x.done() {
+        let waits = self.decoding.as_ref().is_some_and(Decoding::more);
+        if x.done() && !waits {
+            let end = self.decoding.as_ref().map_or(Ok(()), Decoding::end);
             let trailers = x.trailers();
             for (name, value) in trailers.into_iter().flatten() {
                 field_line(&mut self.trailers, name, value);
             }
-            self.finish(env, Ok(()));
+            self.finish(env, end.map_err(Trouble::Coding));
         } else if let (Some(why), Flow::Open) = (x.failure(), flow) {
             self.finish(env, Err(Trouble::Failed(why)));
         }

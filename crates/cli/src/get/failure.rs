@@ -60,6 +60,10 @@ impl Circumstances<'_> {
                 let text = "what is to be sent cannot be read to its end; check -T";
                 Fail::new(codes::READ, text)
             }
+            Trouble::Coding(why) => {
+                let text = format!("the body cannot be decoded: {why}; leave --compressed away");
+                Fail::new(codes::CODING, text)
+            }
             Trouble::Large => {
                 let most = self.max_size.unwrap_or_default();
                 let text = format!("the body is longer than {most} bytes; see --max-filesize");

@@ -11,6 +11,7 @@ mod arguments;
 mod codes;
 mod cookies;
 mod data;
+mod decoding;
 mod exchange;
 mod failure;
 mod glob;

@@ -10,6 +10,7 @@ use super::exchange::Ask;
 use super::target::{Target, basic};
 use super::wanted::{Job, Wanted};
 use loopwork::http::core::Body;
+use loopwork::http::inflate::ACCEPT;
 
 /// A body that is longer, or of which nobody knows how long it will be, waits for `100 Continue`:
 /// curl's limit. One that is refused would be sent in vain.
@@ -142,7 +143,7 @@ impl Hop {
         home: bool,
         jar: Option<&Jar>,
         now: u64,
-    ) -> [(&'static str, Option<String>); 9] {
+    ) -> [(&'static str, Option<String>); 10] {
         let url = &self.target.url;
         let agent = wanted.agent.clone();
         let agent = agent.unwrap_or(concat!("loopwork/", env!("CARGO_PKG_VERSION")).to_string());
@@ -171,6 +172,7 @@ impl Hop {
             ("Range", range.map(|range| format!("bytes={range}"))),
             ("User-Agent", Some(agent).filter(|agent| !agent.is_empty())),
             ("Accept", Some(if wanted.json { "application/json" } else { "*/*" }.to_string())),
+            ("Accept-Encoding", wanted.compressed.then(|| ACCEPT.to_string())),
             ("Referer", self.referer.clone()),
             ("Cookie", (!cookies.is_empty()).then(|| cookies.join("; "))),
             ("Content-Type", types.map(str::to_string)),

@@ -106,6 +106,7 @@ impl Session {
         exchange.size_max = wanted.max_size;
         exchange.family = wanted.route.family();
         exchange.verbose = wanted.verbose;
+        exchange.compressed = wanted.compressed;
         exchange.connect_timeout = wanted.connect_timeout;
         let talk = lp.add(|me| {
             exchange.id = Id { birth, slot: 0, driver: me.driver };

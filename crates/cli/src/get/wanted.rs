@@ -79,6 +79,7 @@ pub(super) struct Wanted {
     pub(super) resume: Option<Resume>,
     pub(super) request_target: Option<String>,
     pub(super) json: bool,
+    pub(super) compressed: bool,
     pub(super) follow: bool,
     pub(super) trusted: bool,
     /// `None`: any number.
@@ -142,6 +143,7 @@ impl Wanted {
             resume: resume(matches)?,
             request_target: own("request-target"),
             json,
+            compressed: flag("compressed"),
             follow: flag("location") || flag("location-trusted"),
             trusted: flag("location-trusted"),
             max_redirects: u32::try_from(redirects.unwrap_or(REDIRECTS_MAX.into())).ok(),

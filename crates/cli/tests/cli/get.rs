@@ -225,3 +225,31 @@ fn a_slow_stdout_stops_the_server() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     same(&heard, &bytes);
 }
+
+#[test]
+fn a_compressed_body_is_shown_as_what_it_was_made_from() {
+    let coded = |coding: &str, body: &[u8]| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n");
+        [format!("{head}Content-Length: {length}\r\n\r\n").as_bytes(), body].concat()
+    };
+    let gzip = b"\x1f\x8b\x08\0\0\0\0\0\x02\xff\xcbH\xcd\xc9\xc9\x07\0\x86\xa6\x106\x05\0\0\0";
+    let cut = &gzip[..gzip.len() - 3];
+    let answers =
+        [("gzip", &gzip[..]), ("gzip", cut), ("br", b"hello"), ("gzip", b"hello"), ("gzip", gzip)];
+    let (at, server) = canned(answers.map(|(coding, body)| coded(coding, body)).to_vec());
+    let url = format!("http://{at}/");
+    let get = || run(&["get", "--compressed", "-w", "|%{size_download}", &url], b"");
+    let ended = get();
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "hello|25"));
+    for why in ["ends too early", "not known here", "not what its coding says"] {
+        let ended = get();
+        assert_eq!(ended.code, Some(61));
+        assert!(ended.err.contains(why), "{}", ended.err);
+    }
+    let ended = run(&["get", &url], b"");
+    assert_eq!((ended.code, &ended.out[..]), (Some(0), &gzip[..]));
+    let heard = server.join().unwrap();
+    assert!(heard[0].contains("Accept-Encoding: gzip, deflate\r\n"), "{heard:?}");
+    assert!(!heard[4].contains("Accept-Encoding"), "{heard:?}");
+}

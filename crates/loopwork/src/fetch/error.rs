@@ -3,6 +3,7 @@
 use crate::Address;
 use crate::http::client::Failure;
 use crate::http::core::Invalid;
+use crate::http::inflate::Undecodable;
 use crate::http::redirect::Refused;
 use crate::http::{BadUrl, Url};
 use std::fmt;
@@ -54,6 +55,8 @@ pub enum Error {
     TimedOut,
     /// The body is longer than this many bytes.
     TooLong(u64),
+    /// The body cannot be decoded, which [`Fetch::inflate`](super::Fetch::inflate) asked for.
+    Coding(Undecodable),
     /// It was [cancelled](super::Agent::cancel).
     Cancelled,
     /// What was to be sent cannot be read.
@@ -76,6 +79,7 @@ impl fmt::Display for Error {
             Error::Replay => f.write_str("a redirect wants the streamed body a second time"),
             Error::TimedOut => f.write_str("not done in time"),
             Error::TooLong(limit) => write!(f, "the body is longer than {limit} bytes"),
+            Error::Coding(why) => write!(f, "the body cannot be decoded: {why}"),
             Error::Cancelled => f.write_str("cancelled"),
             Error::Source(error) => write!(f, "cannot read what is to be sent: {error}"),
             Error::Loop(error) => write!(f, "the event loop failed: {error}"),
@@ -89,6 +93,7 @@ impl std::error::Error for Error {
             Error::Url(bad) | Error::Proxy(bad) => Some(bad),
             Error::Exchange { why, .. } => Some(why),
             Error::Redirect { why, .. } => Some(why),
+            Error::Coding(why) => Some(why),
             Error::Source(error) | Error::Loop(error) => Some(error),
             _ => None,
         }

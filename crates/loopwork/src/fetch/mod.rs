@@ -49,6 +49,7 @@ pub use whole::{LIMIT, Page};
 
 use crate::http::core::encode::RequestHead;
 use crate::http::core::{Headers, Response, Version};
+use crate::http::inflate::Caps;
 use crate::http::redirect::Policy;
 use crate::http::{BadUrl, Url};
 use crate::{Address, Env, Flow};
@@ -70,6 +71,7 @@ pub struct Fetch {
     pub(crate) follow: Option<Policy>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) limit: Option<u64>,
+    pub(crate) inflate: Option<Caps>,
     pub(crate) close: bool,
     pub(crate) proxies: Option<Proxies>,
 }
@@ -105,6 +107,7 @@ impl Fetch {
             follow: Some(Policy::default()),
             timeout: None,
             limit: None,
+            inflate: None,
             close: false,
             proxies: None,
         }
@@ -184,6 +187,23 @@ impl Fetch {
         self
     }
 
+    /// Asks for a compressed answer (`Accept-Encoding`, unless there is such a header), and hands
+    /// over what it was made from: `gzip` and `deflate` are undone, within these caps, and a
+    /// [limit](Fetch::limit) is one of what comes out. The [`Head`] is as it came, so that its
+    /// `Content-Length` is not that of what is handed over. What cannot be decoded is
+    /// [`Error::Coding`].
+    ///
+    /// ```no_run
+    /// use loopwork::{Fetch, http::inflate::Caps};
+    /// let page = Fetch::get("http://localhost/").inflate(Caps::default()).wait()?;
+    /// # Ok::<(), loopwork::fetch::Error>(())
+    /// ```
+    #[must_use]
+    pub fn inflate(mut self, caps: Caps) -> Fetch {
+        self.inflate = Some(caps);
+        self
+    }
+
     /// Asks the server to close the connection afterwards (`Connection: close`).
     #[must_use]
     pub fn close(mut self) -> Fetch {
@@ -211,6 +231,12 @@ impl Lines {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.0.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| &value[..])
+    }
+
+    /// All values of this name that are text.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let named = self.0.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        named.filter_map(|(_, value)| std::str::from_utf8(value).ok())
     }
 
     /// The same, if it is text.

@@ -14,6 +14,7 @@ use crate::http::client::{Client, Failure, Ticket};
 use crate::http::core::Body;
 use crate::http::core::Invalid;
 use crate::http::core::encode::{Connection, RequestHead};
+use crate::http::inflate::{self, Inflate};
 use crate::http::redirect::{Chain, Next};
 use crate::reactor::CallKey;
 use crate::tcp::{self, ADDRESSES_MAX};
@@ -26,6 +27,8 @@ use std::rc::Rc;
 const DROP_MAX: u64 = 64 * 1024;
 /// One write of a body that is there as a whole: the client keeps little more of it.
 const CHUNK: usize = 64 * 1024;
+/// Chunks that are decoded in a turn, so that others have theirs.
+const SHARE: usize = 16;
 
 /// How it ended, if it has.
 type End = Option<Result<Done, Error>>;
@@ -71,6 +74,9 @@ pub(super) struct Run {
     full: bool,
     /// Bytes of the body that were handed over.
     taken: u64,
+    /// What decodes it, and whether more can be had of that.
+    inflate: Option<Inflate>,
+    more: bool,
     deadline: Option<(Instant, CallKey)>,
 }
 
@@ -118,6 +124,8 @@ impl Run {
             sent: Sent { kept: Some(Vec::new()), ..Sent::default() },
             full: false,
             taken: 0,
+            inflate: None,
+            more: false,
             deadline: None,
             fetch,
         }
@@ -278,6 +286,7 @@ impl Run {
         let mut list: Vec<(String, String)> = given.cloned().collect();
         let ours = [
             ("User-Agent", self.settings.user_agent.clone()),
+            ("Accept-Encoding", self.fetch.inflate.map(|_| inflate::ACCEPT.to_string())),
             ("Authorization", url.login.as_ref().map(|login| login.basic())),
             (
                 "Proxy-Authorization",
@@ -381,12 +390,20 @@ impl Run {
                 None
             }
             Ok(None) => {
+                let fields = head.headers.all("Content-Encoding");
+                let coding = self.fetch.inflate.map(|caps| Inflate::new(fields, caps));
                 self.taker.on_head(env, head);
                 self.stage = Stage::Body;
                 let (client, ticket) = self.exchange?;
                 let body = client.exchange(&mut env.shared, ticket)?.body();
+                if !matches!(body, Some(Body::None | Body::Length(0))) {
+                    match coding.unwrap_or(Ok(None)) {
+                        Ok(inflate) => self.inflate = inflate,
+                        Err(why) => return Some(Err(Error::Coding(why))),
+                    }
+                }
                 match (body, self.fetch.limit) {
-                    (Some(Body::Length(n)), Some(limit)) if n > limit => {
+                    (Some(Body::Length(n)), Some(limit)) if n > limit && self.inflate.is_none() => {
                         Some(Err(Error::TooLong(limit)))
                     }
                     _ => None,
@@ -401,27 +418,70 @@ impl Run {
         }
         if !self.full {
             let mut bytes = env.pool.take();
-            let x = client.exchange(&mut env.shared, ticket)?;
-            x.pull(&mut env.calls, Flow::Open, |some| bytes.extend_from_slice(some));
-            self.taken += bytes.len() as u64;
-            let fits = self.fetch.limit.is_none_or(|limit| self.taken <= limit);
-            if fits && !bytes.is_empty() {
-                self.full = self.taker.on_body(env, &bytes) == Flow::Full;
+            if !self.more {
+                let x = client.exchange(&mut env.shared, ticket)?;
+                x.pull(&mut env.calls, Flow::Open, |some| bytes.extend_from_slice(some));
             }
+            let end = match self.inflate.take() {
+                None => self.give(env, &bytes),
+                Some(mut inflate) => {
+                    inflate.push(&bytes);
+                    let end = self.decode(env, &mut inflate);
+                    self.inflate = Some(inflate);
+                    end
+                }
+            };
             env.pool.give(bytes);
-            match self.fetch.limit {
-                Some(limit) if !fits => return Some(Err(Error::TooLong(limit))),
-                _ if self.cancelled(env) => return CANCELLED,
-                _ => {}
+            if end.is_some() {
+                return end;
             }
+        }
+        if self.more {
+            return None;
         }
         let x = client.exchange(&mut env.shared, ticket)?;
         if x.done() {
             let trailers = x.trailers().map(|t| Lines::of(&t)).unwrap_or_default();
-            return Some(Ok(Done { trailers, redirects: self.chain.followed() }));
+            let whole = self.inflate.as_ref().map_or(Ok(()), Inflate::end);
+            let redirects = self.chain.followed();
+            return Some(whole.map(|()| Done { trailers, redirects }).map_err(Error::Coding));
         }
         let why = x.failure().filter(|_| !self.full)?;
         self.failed(env, why)
+    }
+
+    /// Hands over a part of the body.
+    fn give(&mut self, env: &mut Env, bytes: &[u8]) -> End {
+        self.taken += bytes.len() as u64;
+        match self.fetch.limit {
+            Some(limit) if self.taken > limit => return Some(Err(Error::TooLong(limit))),
+            _ if bytes.is_empty() => return None,
+            _ => self.full = self.taker.on_body(env, bytes) == Flow::Full,
+        }
+        if self.cancelled(env) { CANCELLED } else { None }
+    }
+
+    /// Hands over what can be decoded of what came: of much only a turn's share.
+    fn decode(&mut self, env: &mut Env, inflate: &mut Inflate) -> End {
+        let mut piece = env.pool.take();
+        piece.resize(CHUNK, 0);
+        let mut end = None;
+        self.more = true;
+        for _ in 0..SHARE {
+            match inflate.pull(&mut piece) {
+                Ok(0) => self.more = false,
+                Ok(n) => end = self.give(env, &piece[..n]),
+                Err(why) => end = Some(Err(Error::Coding(why))),
+            }
+            if !self.more || self.full || end.is_some() {
+                break;
+            }
+        }
+        env.pool.give(piece);
+        if self.more && !self.full {
+            env.wake(self.id);
+        }
+        end
     }
 
     fn drop_body(&mut self, env: &mut Env, client: Client, ticket: Ticket) -> End {

@@ -10,7 +10,7 @@ use loopwork::sim::{Faults, Sim, run_to_idle};
 use loopwork::tcp::{self, Host};
 use loopwork::{Address, Agent, Env, Fetch, Flow, Handle, Loop};
 use std::cell::RefCell;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -49,11 +49,25 @@ impl Seen {
 /// A redirect: the path that has it (with the server before it), its status, its `Location`.
 pub(crate) type Redirect = (&'static str, u16, &'static str);
 
+/// `N`: so many zeros in gzip; `cut`: some text, cut short; anything else as it is.
+fn coded(how: &str) -> Vec<u8> {
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    match (how, how.parse()) {
+        (_, Ok(n)) => gzip(&vec![0; n]),
+        ("cut", _) => gzip(b"some text")[..20].to_vec(),
+        _ => how.as_bytes().to_vec(),
+    }
+}
+
 pub(crate) type Log = Rc<RefCell<Vec<Seen>>>;
 
 /// Notes each request. Redirects as it is told, and where the path begins with `/hasty` before it
-/// has read a body. `/hints` comes with a 103; `/blob?n` is so many bytes; `/loop` leads to itself,
-/// `/long` to `/short` with a long body; anything else is `method target`.
+/// has read a body. `/hints` comes with a 103; `/blob?n` is so many bytes; `/coded?c&x` is coded;
+/// `/loop` leads to itself, `/long` to `/short` with a long body; anything else is `method target`.
 pub(crate) struct Site {
     pub(crate) name: &'static str,
     pub(crate) redirects: Vec<Redirect>,
@@ -104,6 +118,10 @@ impl App for Site {
             "/long" => reply.answer(302, &[("Location", "/short")], &[b'x'; 1 << 20]),
             "/loop" => reply.answer(302, &[("Location", "/loop")], b""),
             "/blob" => reply.answer(200, &[], &vec![b'x'; query.parse().unwrap()]),
+            "/coded" => {
+                let (coding, how) = query.split_once('&').unwrap();
+                reply.answer(200, &[("Content-Encoding", coding)], &coded(how));
+            }
             "/missing" => reply.answer(404, &[("X-A", "b")], b"no such page"),
             _ => reply.answer(200, &[], format!("{} {}", x.method, x.target).as_bytes()),
         }
