@@ -8,6 +8,7 @@
 //! * Each target is in [`TARGETS`], has a binary of its name in `fuzz/fuzz_targets` and a folder
 //!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
 
+mod client;
 mod cuts;
 mod files;
 mod form;
@@ -18,6 +19,7 @@ mod tcp;
 mod url;
 mod ws;
 
+pub use client::http_client_ops;
 pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
@@ -31,7 +33,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -40,6 +42,7 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("http_form", http_form),
     ("http_inflate", http_inflate),
     ("http_ops", http_ops),
+    ("http_client_ops", http_client_ops),
     ("ws_frame", ws_frame),
     ("ws_cuts", ws_cuts),
     ("ws_handshake", ws_handshake),
