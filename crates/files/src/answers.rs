@@ -2,7 +2,7 @@
 //!
 //! Rule: every head is whole here, so that what goes with a status stands in one place.
 
-use crate::conditions::Verdict;
+use crate::conditions::{Verdict, Version};
 use crate::core::{Coding, Part, Refusal};
 use crate::{Sending, find, listing, mime};
 use loopwork_http::Reply;
@@ -11,40 +11,70 @@ use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, Metadata};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// Our own pages run nothing and load nothing.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 
+/// Headers of a file, at most.
+const HEADERS: usize = 8;
+/// A file in memory that is no longer is copied behind its head; a longer one is sent from where
+/// it is kept.
+const COPIED_MAX: usize = 4 * 1024;
+
 const ALLOW: (&str, &str) = ("Allow", "GET, HEAD, OPTIONS");
 
-/// A file that is served.
-pub(crate) struct Served<'a> {
-    pub(crate) file: File,
-    pub(crate) metadata: Metadata,
-    /// What its name says of it.
-    pub(crate) path: &'a Path,
+/// What is said of a file in heads.
+#[derive(Clone)]
+pub(crate) struct Facts {
+    version: Version,
+    /// `Last-Modified`.
+    date: Option<String>,
+    /// `Content-Type`, by the name of the file whose form this may be.
+    kind: String,
     /// The form that it is in.
-    pub(crate) coding: Option<Coding>,
-    /// There may be other forms of it.
-    pub(crate) varies: bool,
+    coding: Option<Coding>,
+    len: u64,
+}
+
+impl Facts {
+    pub(crate) fn new(
+        metadata: &Metadata,
+        path: &Path,
+        coding: Option<Coding>,
+        varies: bool,
+    ) -> Facts {
+        let version = find::version(metadata, coding, varies);
+        let date = version.modified.map(httpdate::fmt_http_date);
+        Facts { version, date, kind: mime::content_type(path), coding, len: metadata.len() }
+    }
+}
+
+/// Where the bytes of a file are.
+pub(crate) enum Content<'a> {
+    File(File),
+    Memory(&'a Arc<[u8]>),
 }
 
 /// A file, or what of it was asked for, or that it is known already.
-pub(crate) fn file(request: &Request<'_>, reply: &mut Reply<'_>, served: Served<'_>) -> Sending {
-    let Served { file, metadata, path, coding, varies } = served;
-    let version = find::version(&metadata, coding, varies);
-    let date = version.modified.map(httpdate::fmt_http_date);
-    let kind = mime::content_type(path);
-    let mut headers = vec![
+pub(crate) fn file(
+    request: &Request<'_>,
+    reply: &mut Reply<'_>,
+    facts: &Facts,
+    content: Content<'_>,
+) -> Sending {
+    let Facts { version, date, kind, coding, len } = facts;
+    let mut headers = Vec::with_capacity(HEADERS);
+    headers.extend([
         ("X-Content-Type-Options", "nosniff"),
         ("Accept-Ranges", "bytes"),
-        ("ETag", &version.tag),
-    ];
+        ("ETag", &version.tag[..]),
+    ]);
     headers.extend(date.as_deref().map(|date| ("Last-Modified", date)));
     // RFC 9110 §12.5.5: by what the form was chosen, whichever it was.
-    headers.extend(varies.then_some(("Vary", "Accept-Encoding")));
-    let (len, get) = (metadata.len(), request.method == Method::Get);
+    headers.extend(version.varies.then_some(("Vary", "Accept-Encoding")));
+    let (len, get) = (*len, request.method == Method::Get);
     let now = UNIX_EPOCH + reply.env.unix_time();
     let part = match version.judge(&request.headers, get, len, now) {
         Verdict::Send(part) => part,
@@ -59,7 +89,7 @@ pub(crate) fn file(request: &Request<'_>, reply: &mut Reply<'_>, served: Served<
         Part::Bytes(first, last) => (206, first, last + 1, Some(content_range(first, last, len))),
         Part::Several(list) => {
             headers.extend(coding.map(|coding| ("Content-Encoding", coding.name())));
-            return parts(reply, file, len, &list, &kind, headers);
+            return parts(reply, content, len, &list, kind, headers);
         }
         Part::Outside => {
             // RFC 9110 §14.4: `unsatisfied-range = "*/" complete-length`.
@@ -67,13 +97,20 @@ pub(crate) fn file(request: &Request<'_>, reply: &mut Reply<'_>, served: Served<
             return message(reply, 416, &range, "It is shorter than that.");
         }
     };
-    headers.push(("Content-Type", &kind));
+    headers.push(("Content-Type", kind));
     headers.extend(coding.map(|coding| ("Content-Encoding", coding.name())));
     headers.extend(range.as_deref().map(|range| ("Content-Range", range)));
+    if let (200, Content::Memory(bytes)) = (status, &content)
+        && bytes.len() <= COPIED_MAX
+    {
+        // All but what has changed is as it was the last time, and is copied.
+        reply.answer(200, &headers, bytes);
+        return Sending::nothing();
+    }
     if reply.head(status, headers, Body::Length(end - first)).is_err() {
         reply.abort();
     }
-    Sending::file(file, first..end, reply)
+    Sending::part(content, first..end, reply)
 }
 
 /// `Content-Range = range-unit SP first-pos "-" last-pos "/" complete-length` (RFC 9110 §14.4).
@@ -85,7 +122,7 @@ fn content_range(first: u64, last: u64, len: u64) -> String {
 /// part with the type of the whole and its own range (RFC 2046 §5.1.1).
 fn parts(
     reply: &mut Reply<'_>,
-    file: File,
+    content: Content<'_>,
     len: u64,
     list: &[(u64, u64)],
     kind: &str,
@@ -117,7 +154,7 @@ fn parts(
     if reply.head(206, headers, Body::Length(total.sum())).is_err() {
         reply.abort();
     }
-    Sending::parts(file, parts, reply)
+    Sending::parts(content, parts, reply)
 }
 
 /// A listing.

@@ -10,6 +10,7 @@ use loopwork_http::core::Headers;
 use std::time::{Duration, SystemTime};
 
 /// What a response says of a file's version.
+#[derive(Clone)]
 pub(crate) struct Version {
     /// `entity-tag = DQUOTE *etagc DQUOTE`: a strong one, without a comma.
     pub(crate) tag: String,

@@ -19,10 +19,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The first second that the four digits of a year cannot say.
 const YEAR_10000: u64 = 253_402_300_800;
 
+/// A regular file below the root, open.
+pub(crate) struct Opened {
+    pub(crate) file: File,
+    pub(crate) metadata: Metadata,
+    /// Where it really is.
+    pub(crate) real: PathBuf,
+}
+
 /// What was found.
 pub(crate) enum Found {
-    /// A regular file, open.
-    File(File, Metadata, PathBuf),
+    File(Opened),
     /// A directory.
     Directory(PathBuf),
 }
@@ -56,7 +63,7 @@ pub(crate) fn find(root: &Path, name: &Path, hidden: bool) -> Result<Found, Refu
     if !metadata.is_file() || !is_still(&file, &real) {
         return Err(Refusal::NotFound);
     }
-    Ok(Found::File(file, metadata, real))
+    Ok(Found::File(Opened { file, metadata, real }))
 }
 
 /// The file that was opened is the one that was looked at: no folder on the way was exchanged for
@@ -93,20 +100,24 @@ pub(crate) fn version(metadata: &Metadata, coding: Option<Coding>, varies: bool)
 /// it.
 pub(crate) fn beside(
     root: &Path,
-    file: &Metadata,
-    real: &Path,
+    plain: &Opened,
     codings: &[Coding],
     hidden: bool,
-) -> Option<(File, Metadata, Coding)> {
+) -> Option<(Opened, Coding)> {
     codings.iter().find_map(|coding| {
-        let mut path = real.as_os_str().to_os_string();
-        path.push(coding.suffix());
-        let Ok(Found::File(form, metadata, _)) = find(root, Path::new(&path), hidden) else {
+        let Ok(Found::File(form)) = find(root, &in_form(&plain.real, *coding), hidden) else {
             return None;
         };
         let age = |m: &Metadata| (m.mtime(), m.mtime_nsec());
-        (age(&metadata) >= age(file)).then_some((form, metadata, *coding))
+        (age(&form.metadata) >= age(&plain.metadata)).then_some((form, *coding))
     })
+}
+
+/// Where a form of a file would be.
+pub(crate) fn in_form(path: &Path, coding: Coding) -> PathBuf {
+    let mut path = path.as_os_str().to_os_string();
+    path.push(coding.suffix());
+    path.into()
 }
 
 /// When a file was changed, in whole seconds, as HTTP says dates; `None` when HTTP could not say

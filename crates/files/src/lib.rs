@@ -8,9 +8,11 @@
 //!   no device and no FIFO is opened at all.
 //! * The length that a head promised is kept, or the connection is cut: a file that shrinks while
 //!   it is sent is never padded.
-//! * Memory is constant: the kernel sends files from where they lie, as their connections drain.
+//! * Memory is bounded: the kernel sends files from where they lie, as their connections drain,
+//!   and of the small ones so many are kept as was said.
 
 mod answers;
+mod cache;
 mod conditions;
 pub mod core;
 mod find;

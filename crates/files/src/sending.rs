@@ -3,6 +3,7 @@
 //! Rule: what the head promised is sent, or the connection is cut; only a cut tells the client
 //! that a file has become shorter.
 
+use crate::answers::Content;
 use loopwork_http::Reply;
 use loopwork_http::tcp::{self, Flow};
 use std::collections::VecDeque;
@@ -12,6 +13,19 @@ use std::sync::Arc;
 
 /// One read of a page: what a connection's output holds before it is full.
 const CHUNK: usize = tcp::HIGH_WATER;
+
+/// A part of a small file, whether the output is full or not: it is bounded, and the next request
+/// waits until it is out.
+fn write_some(reply: &mut Reply<'_>, bytes: &Arc<[u8]>, range: Range<u64>) {
+    if reply.body.done() || !reply.body.started() {
+        return;
+    }
+    if range == (0..bytes.len() as u64) {
+        let _ = reply.body.write_shared(bytes);
+    } else if let Some(part) = bytes.get(range.start as usize..range.end as usize) {
+        let _ = reply.body.write(part);
+    }
+}
 
 /// An answer that is under way: what is remembered of a request until all of it is written.
 pub struct Sending(What);
@@ -33,8 +47,14 @@ impl Sending {
     }
 
     /// A body behind its head, the first of it at once, so that it goes in one packet with it.
-    pub(crate) fn file(file: File, left: Range<u64>, reply: &mut Reply<'_>) -> Sending {
-        Sending(What::File { file: Arc::new(file), left }).begun(reply)
+    pub(crate) fn part(content: Content<'_>, left: Range<u64>, reply: &mut Reply<'_>) -> Sending {
+        match content {
+            Content::File(file) => Sending(What::File { file: Arc::new(file), left }).begun(reply),
+            Content::Memory(bytes) => {
+                write_some(reply, bytes, left);
+                Sending::nothing()
+            }
+        }
     }
 
     /// A page behind its head.
@@ -44,11 +64,24 @@ impl Sending {
 
     /// Ranges of a file, each behind its lines, behind a head.
     pub(crate) fn parts(
-        file: File,
+        content: Content<'_>,
         parts: VecDeque<(String, Range<u64>)>,
         reply: &mut Reply<'_>,
     ) -> Sending {
-        Sending(What::Parts { file: Arc::new(file), parts }).begun(reply)
+        match content {
+            Content::File(file) => {
+                Sending(What::Parts { file: Arc::new(file), parts }).begun(reply)
+            }
+            Content::Memory(bytes) => {
+                for (lines, range) in parts {
+                    if reply.body.started() && !reply.body.done() {
+                        let _ = reply.body.write(lines.as_bytes());
+                        write_some(reply, bytes, range);
+                    }
+                }
+                Sending::nothing()
+            }
+        }
     }
 
     fn begun(mut self, reply: &mut Reply<'_>) -> Sending {

@@ -4,14 +4,14 @@
 //! * Only GET, HEAD and OPTIONS; what is served and what not is `find.rs`'s business.
 //! * Whatever path a request came by, one of [`Files::respond`]'s answers is written.
 
-use crate::answers::Served;
-use crate::core::{self, Name, Refusal};
-use crate::find::{self, Found};
+use crate::answers::{Content, Facts};
+use crate::cache::{self, Cache};
+use crate::core::{self, Coding, Name, Refusal};
+use crate::find::{self, Found, Opened};
 use crate::listing::Order;
 use crate::{Sending, answers, listing};
 use loopwork_http::core::{Method, Request};
 use loopwork_http::{Answer, App, Reply};
-use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,7 @@ pub struct Files {
     hidden: bool,
     spa: bool,
     precompressed: bool,
+    cache: Cache,
 }
 
 impl App for Files {
@@ -54,7 +55,9 @@ impl Files {
             return Err(io::ErrorKind::NotADirectory.into());
         }
         let (index, off) = ("index.html".to_owned(), false);
-        Ok(Files { root, index, listing: off, hidden: off, spa: off, precompressed: off })
+        let (listing, hidden, spa, precompressed) = (off, off, off, off);
+        let cache = Cache::new(cache::BYTES);
+        Ok(Files { root, index, listing, hidden, spa, precompressed, cache })
     }
 
     /// The directory, as its canonical path.
@@ -105,6 +108,15 @@ impl Files {
         self
     }
 
+    /// How many bytes of small files are kept in memory, at most; 16 MiB unless told otherwise, 0
+    /// for none. A file that is kept is looked at in every turn in which it is asked for, and read
+    /// anew when it has changed. One of more than 64 KiB is never kept.
+    #[must_use]
+    pub fn cache(mut self, bytes: usize) -> Files {
+        self.cache = Cache::new(bytes);
+        self
+    }
+
     /// Answers a request for what lies below `prefix`, such as `/static`; `""` is all there is.
     /// For an application that serves files beside other things: it keeps the [`Sending`] in its
     /// exchange, by [`Reply::later`], and gives it [`Sending::more`] from
@@ -120,14 +132,16 @@ impl Files {
             Method::Options => return answers::options(reply),
             _ => return answers::not_allowed(reply),
         }
-        let name = match request.path().strip_prefix(prefix) {
-            None => Err(Refusal::NotFound),
+        let Some(below) = below(request, prefix) else {
+            return answers::refuse(reply, Refusal::NotFound);
+        };
+        if let Some(sending) = self.kept(request, reply, below) {
+            return sending;
+        }
+        let name = match below {
             // The prefix itself, which is a directory without its slash.
-            Some("") => Ok(Name { path: PathBuf::new(), slash: false }),
-            Some(below) if below.starts_with('/') || prefix.is_empty() => {
-                core::path(below, self.hidden)
-            }
-            Some(_) => Err(Refusal::NotFound),
+            "" => Ok(Name { path: PathBuf::new(), slash: false }),
+            below => core::path(below, self.hidden),
         };
         let name = match name {
             Ok(name) => name,
@@ -137,8 +151,9 @@ impl Files {
             Ok(Found::Directory(real)) => self.directory(request, reply, prefix, &name, &real),
             // A file is not a directory: what asks for it as one means another file.
             Ok(Found::File(..)) if name.slash => self.nothing(request, reply, &name),
-            Ok(Found::File(file, metadata, real)) => {
-                self.file(request, reply, file, metadata, &real)
+            Ok(Found::File(opened)) => {
+                let path = self.root.join(&name.path);
+                self.file(request, reply, opened, Some((below, path)))
             }
             Err(Refusal::NotFound) => self.nothing(request, reply, &name),
             Err(why) => answers::refuse(reply, why),
@@ -164,8 +179,10 @@ impl Files {
             return answers::message(reply, 301, &[("Location", &to)], text);
         }
         match self.find_index(&name.path) {
-            Ok(Found::File(file, metadata, real)) => {
-                return self.file(request, reply, file, metadata, &real);
+            Ok(Found::File(opened)) => {
+                let path = self.root.join(&name.path).join(&self.index);
+                let key = below(request, prefix).map(|below| (below, path));
+                return self.file(request, reply, opened, key);
             }
             Ok(Found::Directory(_)) | Err(Refusal::NotFound | Refusal::Malformed) => {}
             Err(why) => return answers::refuse(reply, why),
@@ -193,9 +210,8 @@ impl Files {
         let dotted = name.path.file_name().is_some_and(|n| n.as_bytes().contains(&b'.'));
         if self.spa && !dotted && takes_html(request) {
             match self.find_index(Path::new("")) {
-                Ok(Found::File(file, metadata, real)) => {
-                    return self.file(request, reply, file, metadata, &real);
-                }
+                // Not kept: its path is not the one that was asked for.
+                Ok(Found::File(opened)) => return self.file(request, reply, opened, None),
                 Err(Refusal::Unavailable) => {
                     return answers::refuse(reply, Refusal::Unavailable);
                 }
@@ -205,25 +221,58 @@ impl Files {
         answers::refuse(reply, Refusal::NotFound)
     }
 
+    /// A small file that was asked for before by the same path, and is the same by now.
+    fn kept(
+        &mut self,
+        request: &Request<'_>,
+        reply: &mut Reply<'_>,
+        below: &str,
+    ) -> Option<Sending> {
+        let codings = self.codings(request);
+        let kept = self.cache.get(below, &codings, reply.env.now)?;
+        Some(answers::file(request, reply, &kept.facts, Content::Memory(&kept.bytes)))
+    }
+
+    /// The forms that the client would rather have, if they are looked for.
+    fn codings(&self, request: &Request<'_>) -> Vec<Coding> {
+        match self.precompressed {
+            true => core::codings(request.headers.list("Accept-Encoding")),
+            false => Vec::new(),
+        }
+    }
+
+    /// A file, which may be kept for who asks by this path again, and looked at there.
     fn file(
         &mut self,
         request: &Request<'_>,
         reply: &mut Reply<'_>,
-        file: File,
-        metadata: Metadata,
-        path: &Path,
+        plain: Opened,
+        key: Option<(&str, PathBuf)>,
     ) -> Sending {
-        let (mut served, varies) = ((file, metadata, None), self.precompressed);
-        if varies {
-            let codings = core::codings(request.headers.list("Accept-Encoding"));
-            let form = find::beside(&self.root, &served.1, path, &codings, self.hidden);
-            if let Some((file, metadata, coding)) = form {
-                served = (file, metadata, Some(coding));
+        let codings = self.codings(request);
+        let beside = find::beside(&self.root, &plain, &codings, self.hidden);
+        let (form, coding) = beside.as_ref().map_or((&plain, None), |(f, c)| (f, Some(*c)));
+        let facts = Facts::new(&form.metadata, &plain.real, coding, self.precompressed);
+        let now = (reply.env.now, reply.env.unix_time());
+        let kept = key.and_then(|(name, path)| {
+            let found = cache::Found { name, path, plain: &plain, form, coding };
+            self.cache.keep(found, &facts, now)
+        });
+        match kept {
+            Some(bytes) => answers::file(request, reply, &facts, Content::Memory(&bytes)),
+            None => {
+                let opened = beside.map_or(plain, |(form, _)| form);
+                answers::file(request, reply, &facts, Content::File(opened.file))
             }
         }
-        let (file, metadata, coding) = served;
-        answers::file(request, reply, Served { file, metadata, path, coding, varies })
     }
+}
+
+/// The path of a request below a prefix, if it is below it: what follows is a slash or nothing.
+fn below<'a>(request: &Request<'a>, prefix: &str) -> Option<&'a str> {
+    let below = request.path().strip_prefix(prefix)?;
+    let is = prefix.is_empty() || below.is_empty() || below.starts_with('/');
+    is.then_some(below)
 }
 
 /// Whether a client asks for a page: it names `text/html`, as browsers do that go somewhere, and

@@ -15,7 +15,7 @@ pub enum Coding {
 
 impl Coding {
     /// Smallest first, as a rule: who takes several equally gets the first.
-    const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
+    pub(crate) const ALL: [Coding; 3] = [Coding::Brotli, Coding::Zstd, Coding::Gzip];
 
     /// What `Content-Encoding` calls it.
     #[must_use]
