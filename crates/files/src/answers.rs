@@ -4,12 +4,13 @@
 
 use crate::conditions::{Verdict, Version};
 use crate::core::{Coding, Part, Refusal};
+use crate::sending::Source;
 use crate::{Sending, find, listing, mime};
 use loopwork_http::Reply;
 use loopwork_http::core::{Body, Method, Request, reason};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -53,7 +54,7 @@ impl Facts {
 
 /// Where the bytes of a file are.
 pub(crate) enum Content<'a> {
-    File(File),
+    File(Source),
     Memory(&'a Arc<[u8]>),
 }
 

@@ -12,6 +12,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Bytes of which one is asked for: what a disk reads in a few milliseconds.
 pub(crate) const STRIDE: u64 = 1024 * 1024;
@@ -55,9 +56,8 @@ impl Disk {
         at
     }
 
-    /// Begins to read a range in a thread that may block, as much as one job reads; where that
-    /// ends. `id` is woken when it is there, or when there is room for the job, which `None` says
-    /// that there was not.
+    /// Begins to read a range in a thread that may block, as much as one job reads. `id` is woken
+    /// when that is there, or when there may be room for the job.
     pub(crate) fn fetch(
         &'static self,
         env: &mut Env,
@@ -65,17 +65,25 @@ impl Disk {
         file: &Arc<File>,
         range: &Range<u64>,
     ) -> Fetch {
-        let end = range.end.min(range.start.saturating_add(PIECE));
-        let (read, file, part) = (self.read, file.clone(), range.start..end);
-        let asked = env.blocking(move || read(&file, part), move |env, _| ended(env, id));
+        let part = range.start..range.end.min(range.start.saturating_add(PIECE));
+        let (read, file, wanted) = (self.read, file.clone(), part.clone());
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = done.clone();
+        let asked = env.blocking(
+            move || read(&file, wanted),
+            move |env, _| {
+                flag.store(true, Ordering::Relaxed);
+                ended(env, id);
+            },
+        );
         let jobs = env.shared.one::<Jobs>();
         if asked.is_ok() {
             jobs.under_way += 1;
-            return Fetch::Begun(end);
+            return Fetch::Begun(part, done);
         }
         if jobs.under_way == 0 {
             // The threads have other things to do, and nobody would tell us when they have not.
-            return Fetch::Never;
+            return Fetch::Never(part);
         }
         jobs.waiting.push_back(id);
         Fetch::Later
@@ -84,12 +92,12 @@ impl Disk {
 
 /// What becomes of a wish to read.
 pub(crate) enum Fetch {
-    /// It is being read up to there.
-    Begun(u64),
+    /// This is being read; it has been when the flag is up.
+    Begun(Range<u64>, Arc<AtomicBool>),
     /// It is to be wished again when woken.
     Later,
-    /// Nobody reads it.
-    Never,
+    /// Nobody reads this.
+    Never(Range<u64>),
 }
 
 /// A job has ended; whether it could read, the sending will find out.
@@ -142,3 +150,211 @@ fn will_need(file: &File, from: u64) {
 
 #[cfg(not(target_os = "linux"))]
 fn will_need(_: &File, _: u64) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Files;
+    use loopwork_http::Http;
+    use loopwork_http::tcp::listen;
+    use loopwork_http::tcp::reactor::{Loop, Mailbox, Os};
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+    use std::path::PathBuf;
+    use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+    use std::thread::JoinHandle;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+    /// Two jobs' reading, and some of a third.
+    const LEN: u64 = 2 * PIECE + 12_345;
+
+    fn content() -> Vec<u8> {
+        (0..LEN).map(|n| (n % 251) as u8).collect()
+    }
+
+    /// A server of a folder with the files `a` and `b`, on a disk that is given, in a thread of
+    /// the name `loop`.
+    struct Site {
+        at: SocketAddr,
+        folder: PathBuf,
+        mailbox: Mailbox,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    impl Site {
+        fn new(name: &str, disk: &'static Disk) -> Site {
+            let folder = format!("loopwork-disk-{}-{name}", std::process::id());
+            let folder = std::env::temp_dir().join(folder);
+            std::fs::create_dir_all(&folder).unwrap();
+            for name in ["a", "b"] {
+                std::fs::write(folder.join(name), content()).unwrap();
+            }
+            let (tell, told) = mpsc::channel();
+            let root = folder.clone();
+            let body = move || {
+                let mut lp = Loop::new(Os::new().unwrap());
+                let mut files = Files::new(root).unwrap();
+                files.disk = disk;
+                let any = "127.0.0.1:0".parse().unwrap();
+                let (_, at) = listen(&mut lp, any, Http::new(files)).unwrap();
+                tell.send((at, lp.mailbox().unwrap())).unwrap();
+                lp.run().unwrap();
+            };
+            let thread = std::thread::Builder::new().name("loop".into()).spawn(body).unwrap();
+            let (at, mailbox) = told.recv_timeout(PATIENCE).unwrap();
+            Site { at, folder, mailbox, thread: Some(thread) }
+        }
+
+        fn ask(&self, path: &str, range: &str) -> TcpStream {
+            let mut stream = TcpStream::connect(self.at).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let text =
+                format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{range}\r\n");
+            stream.write_all(text.as_bytes()).unwrap();
+            stream
+        }
+    }
+
+    impl Drop for Site {
+        fn drop(&mut self) {
+            self.mailbox.stop();
+            let ended = self.thread.take().map(JoinHandle::join);
+            let _ = std::fs::remove_dir_all(&self.folder);
+            assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))));
+        }
+    }
+
+    fn body(mut stream: TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        let head = all.windows(4).position(|w| w == b"\r\n\r\n").expect("a head") + 4;
+        all.split_off(head)
+    }
+
+    fn on_loop() -> bool {
+        std::thread::current().name() == Some("loop")
+    }
+
+    #[test]
+    fn what_is_not_in_memory_is_read_elsewhere_piece_by_piece() {
+        static READ: Mutex<Vec<Range<u64>>> = Mutex::new(Vec::new());
+        fn has(_: &File, _: u64) -> bool {
+            assert!(on_loop());
+            false
+        }
+        fn read(_: &File, range: Range<u64>) {
+            assert!(!on_loop());
+            READ.lock().unwrap().push(range);
+        }
+        static COLD: Disk = Disk { has, read };
+        let site = Site::new("cold", &COLD);
+        assert!(body(site.ask("/a", "")) == content());
+        let pieces = [0..PIECE, PIECE..2 * PIECE, 2 * PIECE..LEN];
+        assert_eq!(std::mem::take(&mut *READ.lock().unwrap()), pieces);
+        assert_eq!(body(site.ask("/a", "Range: bytes=5-9\r\n")), content()[5..10]);
+        assert_eq!(*READ.lock().unwrap(), vec![5..10; 1]);
+        // Several ranges, the later before the earlier.
+        READ.lock().unwrap().clear();
+        let parts = body(site.ask("/a", "Range: bytes=3000-3999,7-8,-3\r\n"));
+        assert_eq!(*READ.lock().unwrap(), [3000..4000, 7..9, LEN - 3..LEN]);
+        let has = |part: &[u8]| parts.windows(part.len()).any(|w| w == part);
+        assert!(has(&content()[3000..4000]) && has(&content()[LEN as usize - 3..]));
+    }
+
+    #[test]
+    fn the_loop_does_not_wait_for_the_disk() {
+        static SLOW: Mutex<bool> = Mutex::new(true);
+        static FAST: Condvar = Condvar::new();
+        fn has(file: &File, _: u64) -> bool {
+            // `a` is cold, and `b` is not.
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+            std::fs::read_link(path).is_ok_and(|path| path.ends_with("b"))
+        }
+        fn read(_: &File, _: Range<u64>) {
+            let slow = SLOW.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = FAST.wait_timeout_while(slow, PATIENCE, |slow| *slow).unwrap();
+        }
+        static HALF: Disk = Disk { has, read };
+        let site = Site::new("slow", &HALF);
+        let waits = site.ask("/a", "");
+        for _ in 0..3 {
+            assert!(body(site.ask("/b", "")) == content());
+        }
+        // Its head is out, and nothing else: the disk has not read.
+        *SLOW.lock().unwrap() = false;
+        FAST.notify_all();
+        assert!(body(waits) == content());
+    }
+
+    #[test]
+    fn more_wishes_than_jobs() {
+        static READS: Mutex<usize> = Mutex::new(0);
+        fn has(_: &File, _: u64) -> bool {
+            false
+        }
+        fn read(_: &File, _: Range<u64>) {
+            *READS.lock().unwrap() += 1;
+        }
+        static COLD: Disk = Disk { has, read };
+        let mut lp = Loop::new(Os::new().unwrap());
+        let file = Arc::new(File::open("/dev/null").unwrap());
+        let ids: Vec<Id> = (0..2_000).map(|birth| Id { birth, slot: 0, driver: 0 }).collect();
+        let mut begun = 0;
+        for id in ids {
+            match COLD.fetch(&mut lp.env, id, &file, &(0..1)) {
+                Fetch::Begun(part, done) => {
+                    assert!(part == (0..1) && !done.load(Ordering::Relaxed));
+                    begun += 1;
+                }
+                Fetch::Later => {}
+                Fetch::Never(_) => panic!("some are under way"),
+            }
+        }
+        assert_eq!(lp.env.shared.one::<Jobs>().waiting.len(), 2_000 - begun);
+        lp.run().unwrap();
+        let jobs = lp.env.shared.one::<Jobs>();
+        assert_eq!((jobs.under_way, jobs.waiting.len()), (0, 0), "all were told");
+        assert_eq!(*READS.lock().unwrap(), begun);
+    }
+
+    #[test]
+    fn a_window_ends_where_the_memory_does() {
+        fn has(_: &File, at: u64) -> bool {
+            !(20 * STRIDE..30 * STRIDE).contains(&at)
+        }
+        static GAP: Disk = Disk { has, read };
+        let file = File::open("/dev/null").unwrap();
+        for (range, end) in [
+            (0..5, 5),
+            (0..100 * STRIDE, WINDOW),
+            (10 * STRIDE..100 * STRIDE, 20 * STRIDE),
+            (10 * STRIDE + 7..100 * STRIDE, 20 * STRIDE + 7),
+            (20 * STRIDE..100 * STRIDE, 20 * STRIDE),
+            (30 * STRIDE..u64::MAX, 46 * STRIDE),
+            (u64::MAX - 1..u64::MAX, u64::MAX),
+        ] {
+            assert_eq!(GAP.hot(&file, &range), end, "{range:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_real_file_that_was_forgotten_is_read() {
+        let path = std::env::temp_dir().join(format!("loopwork-forgotten-{}", std::process::id()));
+        std::fs::write(&path, content()).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let cold = !has(&file, 0) && !has(&file, PIECE);
+        read(&file, 0..LEN);
+        // A file system in memory forgets nothing, and some cannot tell.
+        assert!(!cold || (0..LEN).step_by(STRIDE as usize).all(|at| has(&file, at)));
+        let (all, whole) = (DISK.hot(&file, &(0..LEN)), 0..LEN);
+        assert!(!cold || whole.end == all, "{all}");
+        // Behind its end there is nothing to wait for.
+        assert!(!cold || has(&file, LEN));
+        read(&file, LEN..2 * LEN);
+    }
+}

@@ -15,6 +15,7 @@ mod answers;
 mod cache;
 mod conditions;
 pub mod core;
+mod disk;
 mod find;
 mod listing;
 mod mime;

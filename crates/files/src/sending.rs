@@ -4,12 +4,15 @@
 //! that a file has become shorter.
 
 use crate::answers::Content;
+use crate::disk::{Disk, Fetch};
 use loopwork_http::Reply;
 use loopwork_http::tcp::{self, Flow};
 use std::collections::VecDeque;
 use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One read of a page: what a connection's output holds before it is full.
 const CHUNK: usize = tcp::HIGH_WATER;
@@ -34,11 +37,69 @@ enum What {
     /// Nothing is left to write.
     Nothing,
     /// A file, and what is left of it.
-    File { file: Arc<File>, left: Range<u64> },
+    File { source: Source, left: Range<u64> },
     /// Ranges of a file, each behind its lines; then the last lines.
-    Parts { file: Arc<File>, parts: VecDeque<(String, Range<u64>)> },
+    Parts { source: Source, parts: VecDeque<(String, Range<u64>)> },
     /// A page, from here.
     Page { bytes: Vec<u8>, at: usize },
+}
+
+/// A file that is sent as it comes into memory.
+pub(crate) struct Source {
+    file: Arc<File>,
+    disk: &'static Disk,
+    /// What was read for us, and may be sent without being asked for again.
+    ready: Range<u64>,
+    /// What is being read, and whether it has been.
+    coming: Option<(Range<u64>, Arc<AtomicBool>)>,
+}
+
+impl Source {
+    pub(crate) fn new(file: File, disk: &'static Disk) -> Source {
+        Source { file: Arc::new(file), disk, ready: 0..0, coming: None }
+    }
+
+    /// Hands over what can be sent without waiting for the disk, until the output is full; the
+    /// rest is for `on_more`, which comes with the drain, or when the disk has read.
+    fn send(&mut self, left: &mut Range<u64>, reply: &mut Reply<'_>) -> io::Result<()> {
+        while !left.is_empty()
+            && reply.body.flow() == Flow::Open
+            && let Some(end) = self.there(left, reply)
+        {
+            let mut part = left.start..end;
+            let done = reply.body.write_file(&self.file, &mut part);
+            left.start = part.start;
+            let _ = done?;
+        }
+        Ok(())
+    }
+
+    /// Up to where the range can be sent now; `None`: it is being read.
+    fn there(&mut self, left: &Range<u64>, reply: &mut Reply<'_>) -> Option<u64> {
+        if let Some((part, done)) = &self.coming {
+            if !done.load(Ordering::Relaxed) {
+                return None;
+            }
+            self.ready = part.clone();
+            self.coming = None;
+        }
+        if self.ready.contains(&left.start) {
+            return Some(self.ready.end.min(left.end));
+        }
+        let hot = self.disk.hot(&self.file, left);
+        if hot > left.start {
+            return Some(hot);
+        }
+        match self.disk.fetch(reply.env, reply.id, &self.file, left) {
+            Fetch::Begun(part, done) => {
+                self.coming = Some((part, done));
+                None
+            }
+            Fetch::Later => None,
+            // Then the loop waits for the disk: better than a client that waits for ever.
+            Fetch::Never(part) => Some(part.end),
+        }
+    }
 }
 
 impl Sending {
@@ -49,7 +110,7 @@ impl Sending {
     /// A body behind its head, the first of it at once, so that it goes in one packet with it.
     pub(crate) fn part(content: Content<'_>, left: Range<u64>, reply: &mut Reply<'_>) -> Sending {
         match content {
-            Content::File(file) => Sending(What::File { file: Arc::new(file), left }).begun(reply),
+            Content::File(source) => Sending(What::File { source, left }).begun(reply),
             Content::Memory(bytes) => {
                 write_some(reply, bytes, left);
                 Sending::nothing()
@@ -69,9 +130,7 @@ impl Sending {
         reply: &mut Reply<'_>,
     ) -> Sending {
         match content {
-            Content::File(file) => {
-                Sending(What::Parts { file: Arc::new(file), parts }).begun(reply)
-            }
+            Content::File(source) => Sending(What::Parts { source, parts }).begun(reply),
             Content::Memory(bytes) => {
                 for (lines, range) in parts {
                     if reply.body.started() && !reply.body.done() {
@@ -92,7 +151,8 @@ impl Sending {
         if reply.body.done() { Sending::nothing() } else { self }
     }
 
-    /// Goes on: for [`App::on_more`](loopwork_http::App::on_more).
+    /// Goes on, when the output has drained or the disk has read: for
+    /// [`App::on_more`](loopwork_http::App::on_more).
     pub fn more(&mut self, reply: &mut Reply<'_>) {
         match &mut self.0 {
             What::Nothing => {}
@@ -103,21 +163,22 @@ impl Sending {
                     *at = end;
                 }
             }
-            What::Parts { file, parts } => {
+            What::Parts { source, parts } => {
                 while reply.body.flow() == Flow::Open
                     && let Some((lines, left)) = parts.front_mut()
                 {
                     let _ = reply.body.write(std::mem::take(lines).as_bytes());
-                    if reply.body.write_file(file, left).is_err() {
+                    if source.send(left, reply).is_err() {
                         return reply.abort();
                     }
-                    if left.is_empty() {
-                        parts.pop_front();
+                    if !left.is_empty() {
+                        return;
                     }
+                    parts.pop_front();
                 }
             }
-            What::File { file, left } => {
-                if reply.body.write_file(file, left).is_err() {
+            What::File { source, left } => {
+                if source.send(left, reply).is_err() {
                     // It has become shorter, or cannot be read: only a cut tells the client.
                     reply.abort();
                 }

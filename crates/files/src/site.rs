@@ -7,8 +7,10 @@
 use crate::answers::{Content, Facts};
 use crate::cache::{self, Cache};
 use crate::core::{self, Coding, Name, Refusal};
+use crate::disk::{DISK, Disk};
 use crate::find::{self, Found, Opened};
 use crate::listing::Order;
+use crate::sending::Source;
 use crate::{Sending, answers, listing};
 use loopwork_http::core::{Method, Request};
 use loopwork_http::{Answer, App, Reply};
@@ -29,6 +31,7 @@ pub struct Files {
     spa: bool,
     precompressed: bool,
     cache: Cache,
+    pub(crate) disk: &'static Disk,
 }
 
 impl App for Files {
@@ -57,7 +60,8 @@ impl Files {
         let (index, off) = ("index.html".to_owned(), false);
         let (listing, hidden, spa, precompressed) = (off, off, off, off);
         let cache = Cache::new(cache::BYTES);
-        Ok(Files { root, index, listing, hidden, spa, precompressed, cache })
+        let disk = &DISK;
+        Ok(Files { root, index, listing, hidden, spa, precompressed, cache, disk })
     }
 
     /// The directory, as its canonical path.
@@ -262,7 +266,8 @@ impl Files {
             Some(bytes) => answers::file(request, reply, &facts, Content::Memory(&bytes)),
             None => {
                 let opened = beside.map_or(plain, |(form, _)| form);
-                answers::file(request, reply, &facts, Content::File(opened.file))
+                let source = Source::new(opened.file, self.disk);
+                answers::file(request, reply, &facts, Content::File(source))
             }
         }
     }
