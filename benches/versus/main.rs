@@ -5,6 +5,7 @@
 //! cargo run --release -p loopwork-benches --bin versus -- udp [--json FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- http [--json FILE] [--svg FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- http-load [--conns 9000]
+//! cargo run --release -p loopwork-benches --bin versus -- files [--json FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! cargo run --release -p loopwork-benches --bin versus -- million [--conns 1000000]
 //! ```
@@ -19,6 +20,9 @@
 mod args;
 mod chart;
 mod exact;
+mod files;
+mod files_load;
+mod files_servers;
 mod http;
 mod http_load;
 mod http_many;
@@ -51,6 +55,8 @@ usage: versus tcp [--rounds N] [--seconds N] [--loads ping-pong,stream,sink,conn
        versus http [--rounds N] [--seconds N] [--loads 1,64,256,64x16]
                    [--only SERVER,..] [--parts rates,calls,exact,memory] [--json FILE] [--svg FILE]
        versus http-load [--conns N] [--seconds N] [--only SERVER,..] [--json FILE]
+       versus files [--rounds N] [--seconds N] [--loads 1k-alone,1k,1m,100m]
+                    [--only SERVER,..] [--parts rates,calls] [--json FILE]
        versus idle [--conns N] [--only SERVER,..]
        versus million [--conns N] [--server SERVER] [--json FILE]";
 
@@ -61,11 +67,13 @@ fn main() -> ExitCode {
         ["server", name, service, core] => serve(name, service, core),
         ["udp-server", name, service, core] => udp::serve(name, service, core),
         ["http-server", name, depth, folder, core] => http::serve(name, depth, folder, core),
+        ["file-server", name, folder, core] => files::serve(name, folder, core),
         ["holder", port, index, conns] => million::hold(port, index, conns),
         ["tcp", ref rest @ ..] => tcp::run(rest),
         ["udp", ref rest @ ..] => udp::run(rest),
         ["http", ref rest @ ..] => http::run(rest),
         ["http-load", ref rest @ ..] => http_many::run(rest),
+        ["files", ref rest @ ..] => files::run(rest),
         ["idle", ref rest @ ..] => idle(rest),
         ["million", ref rest @ ..] => million::run(rest),
         _ => Err(io::Error::other(USAGE)),
