@@ -3,6 +3,8 @@
 //! Rules of this file:
 //! * [`find`] asks the file system where the path really leads, links followed, and opens nothing
 //!   that is not a regular file below the root: a FIFO would hang, a device would never end.
+//! * As a rule there is no link on the way, which the kernel can be told to make sure of: then that
+//!   is asked for in one call ([`straight`]). What it does not answer is looked at step by step.
 //! * Whatever is not served is `NotFound`, whether it exists or not.
 
 use crate::conditions::Version;
@@ -38,14 +40,21 @@ pub(crate) enum Found {
 /// unless `hidden` names are served.
 pub(crate) fn inside(root: &Path, path: &Path, hidden: bool) -> Result<PathBuf, Refusal> {
     let real = path.canonicalize().map_err(|e| refusal(&e))?;
-    let below = real.strip_prefix(root).map_err(|_| Refusal::NotFound)?;
+    if is_inside(root, &real, hidden) { Ok(real) } else { Err(Refusal::NotFound) }
+}
+
+/// Whether a path without links is below the root, and not hidden there.
+fn is_inside(root: &Path, real: &Path, hidden: bool) -> bool {
     let plain =
         |c: Component<'_>| matches!(c, Component::Normal(name) if hidden || !is_hidden(name));
-    if below.components().all(plain) { Ok(real) } else { Err(Refusal::NotFound) }
+    real.strip_prefix(root).is_ok_and(|below| below.components().all(plain))
 }
 
 /// Looks a name up below `root`, which must be canonical.
 pub(crate) fn find(root: &Path, name: &Path, hidden: bool) -> Result<Found, Refusal> {
+    if let Some(opened) = straight(root, name, hidden) {
+        return Ok(Found::File(opened));
+    }
     let real = inside(root, &root.join(name), hidden)?;
     let kind = real.symlink_metadata().map_err(|e| refusal(&e))?;
     if kind.is_dir() {
@@ -64,6 +73,27 @@ pub(crate) fn find(root: &Path, name: &Path, hidden: bool) -> Result<Found, Refu
         return Err(Refusal::NotFound);
     }
     Ok(Found::File(Opened { file, metadata, real }))
+}
+
+/// A regular file to which no link leads, if the kernel says so: it is named first, looked at, and
+/// what was looked at is opened. `None`: it is something else, or cannot be told or opened so.
+#[cfg(target_os = "linux")]
+fn straight(root: &Path, name: &Path, hidden: bool) -> Option<Opened> {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let real = root.join(name);
+    if !is_inside(root, &real, hidden) {
+        return None;
+    }
+    let (how, links) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::NO_SYMLINKS);
+    let named = File::from(openat2(CWD, &real, how, Mode::empty(), links).ok()?);
+    let metadata = named.metadata().ok().filter(Metadata::is_file)?;
+    let file = File::open(format!("/proc/self/fd/{}", named.as_raw_fd())).ok()?;
+    Some(Opened { file, metadata, real })
+}
+
+#[cfg(not(target_os = "linux"))]
+fn straight(_: &Path, _: &Path, _: bool) -> Option<Opened> {
+    None
 }
 
 /// The file that was opened is the one that was looked at: no folder on the way was exchanged for
@@ -146,6 +176,65 @@ mod tests {
         assert!(!is_too_much(&home.join("x"), Some(home.clone().into())));
         assert!(!is_too_much(&home, None));
         assert!(!is_too_much(&home, Some("".into())));
+    }
+
+    /// What a lookup found, to compare: content and path, or why not.
+    fn said(found: Result<Found, Refusal>) -> Result<(Vec<u8>, PathBuf), Option<Refusal>> {
+        use std::io::Read;
+        match found {
+            Ok(Found::File(mut opened)) => {
+                let mut bytes = Vec::new();
+                opened.file.read_to_end(&mut bytes).unwrap();
+                assert_eq!(opened.metadata.len(), bytes.len() as u64);
+                Ok((bytes, opened.real))
+            }
+            Ok(Found::Directory(_)) => Err(None),
+            Err(why) => Err(Some(why)),
+        }
+    }
+
+    #[test]
+    fn straight_finds_what_is_found_step_by_step() {
+        use std::os::unix::fs::symlink;
+        let dir = std::env::temp_dir().join(format!("loopwork-straight-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("root/sub/.git")).unwrap();
+        let (root, dir) = (dir.join("root").canonicalize().unwrap(), dir.canonicalize().unwrap());
+        for (path, text) in [("root/a", "a"), ("root/sub/b", "b"), ("secret", "s")] {
+            std::fs::write(dir.join(path), text).unwrap();
+        }
+        std::fs::write(root.join("sub/.git/c"), "c").unwrap();
+        for (to, at) in [("a", "link"), ("sub", "folder"), ("../secret", "out"), ("..", "up")] {
+            symlink(to, root.join(at)).unwrap();
+        }
+        for (name, is_straight, there) in [
+            ("a", true, Some("a")),
+            ("sub/b", true, Some("b")),
+            ("link", false, Some("a")),
+            ("folder/b", false, Some("b")),
+            ("sub", false, None),
+            ("", false, None),
+            ("out", false, None),
+            ("up/secret", false, None),
+            ("../secret", false, None),
+            ("sub/../a", false, Some("a")),
+            ("a/b", false, None),
+            ("sub/.git/c", false, None),
+            ("nothing", false, None),
+        ] {
+            let found = straight(&root, Path::new(name), false);
+            assert!(found.is_none() || is_straight, "{name}");
+            let found = said(find(&root, Path::new(name), false));
+            let text = found.as_ref().ok().map(|(bytes, _)| &bytes[..]);
+            assert_eq!(text, there.map(str::as_bytes), "{name}");
+            if let Ok((_, real)) = found {
+                assert_eq!(real, root.join(name).canonicalize().unwrap(), "{name}");
+            }
+        }
+        assert!(said(find(&root, Path::new("sub/.git/c"), true)).is_ok());
+        let absolute = said(find(&root, &root.join("sub/b"), false));
+        assert_eq!(absolute, Ok((b"b".to_vec(), root.join("sub/b"))));
+        assert_eq!(said(find(&root, &dir.join("secret"), false)), Err(Some(Refusal::NotFound)));
+        std::fs::remove_dir_all(dir).unwrap();
     }
 
     #[test]
