@@ -6,6 +6,8 @@
 //! cargo run --release -p loopwork-benches --bin versus -- http [--json FILE] [--svg FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- http-load [--conns 9000]
 //! cargo run --release -p loopwork-benches --bin versus -- files [--json FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- ws [--json FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- ws-idle [--conns 15000]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
 //! cargo run --release -p loopwork-benches --bin versus -- million [--conns 1000000]
 //! ```
@@ -41,6 +43,10 @@ mod udp;
 mod udp_load;
 mod udp_servers;
 mod udp_sys;
+mod ws;
+mod ws_load;
+mod ws_report;
+mod ws_servers;
 
 use args::Args;
 use servers::SERVERS;
@@ -57,6 +63,9 @@ usage: versus tcp [--rounds N] [--seconds N] [--loads ping-pong,stream,sink,conn
        versus http-load [--conns N] [--seconds N] [--only SERVER,..] [--json FILE]
        versus files [--rounds N] [--seconds N] [--loads 1k-alone,1k,1m,100m]
                     [--only SERVER,..] [--parts rates,calls] [--json FILE]
+       versus ws [--rounds N] [--seconds N] [--loads 20x100,20x100x16,..: SIZExCONNS[xDEPTH]]
+                 [--only SERVER,..] [--parts rates,calls,exact] [--json FILE]
+       versus ws-idle [--conns N] [--only SERVER,..] [--json FILE]
        versus idle [--conns N] [--only SERVER,..]
        versus million [--conns N] [--server SERVER] [--json FILE]";
 
@@ -68,12 +77,15 @@ fn main() -> ExitCode {
         ["udp-server", name, service, core] => udp::serve(name, service, core),
         ["http-server", name, depth, folder, core] => http::serve(name, depth, folder, core),
         ["file-server", name, folder, core] => files::serve(name, folder, core),
+        ["ws-server", name, load, core] => ws::serve(name, load, core),
         ["holder", port, index, conns] => million::hold(port, index, conns),
         ["tcp", ref rest @ ..] => tcp::run(rest),
         ["udp", ref rest @ ..] => udp::run(rest),
         ["http", ref rest @ ..] => http::run(rest),
         ["http-load", ref rest @ ..] => http_many::run(rest),
         ["files", ref rest @ ..] => files::run(rest),
+        ["ws", ref rest @ ..] => ws::run(rest),
+        ["ws-idle", ref rest @ ..] => ws::idle(rest),
         ["idle", ref rest @ ..] => idle(rest),
         ["million", ref rest @ ..] => million::run(rest),
         _ => Err(io::Error::other(USAGE)),
