@@ -1,5 +1,5 @@
-//! `loopwork ws`: lines of stdin as messages, messages as lines of stdout; and the echo server
-//! that `serve` and `echo` have.
+//! `loopwork ws`: lines of stdin as messages, messages as lines of stdout, to a server or, with
+//! `-l`, as one; and the echo server that `serve` and `echo` have.
 //!
 //! Rules of this file:
 //! * stdin is read no further while the server is slow, and the server no further while stdout
@@ -8,6 +8,8 @@
 //!   Pong are here the answers of a server that answers in order. Then comes the Close. What a
 //!   server answers later, before its own Close, is shown too; `-w` waits longer.
 //! * What stdout gets is the messages and nothing else, unless a terminal shows it.
+//! * With `-l` there is one client at a time. stdin waits for it, and what is left of stdin when it
+//!   goes is for the next one; the end of stdin is the end of it all.
 
 use crate::common::{self, Fail, Outcome, parsed, talk, text};
 use crate::stdio::{CHUNK, Input, Output};
@@ -15,9 +17,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::Request;
 use loopwork::http::{BadUrl, Url};
 use loopwork::http::{Http, Offer, Reply};
+use loopwork::ws::core::handshake;
 use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Terms, Ws};
 use loopwork::{Env, Flow, Id, Instant, Loop, Os, http};
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A line of stdin, in bytes: a message stands in memory as a whole.
@@ -35,9 +39,10 @@ Examples:
   echo hi | loopwork ws ws://127.0.0.1:9000/        one message, and the answers to it
   loopwork ws -x '{\"op\":\"list\"}' -w 2 ws://127.0.0.1:9000/api
   loopwork ws -b ws://127.0.0.1:9000/ < file        bytes, as binary messages
+  loopwork ws -l 9000                               be the server, for one client at a time
 
-At the end of stdin the connection is closed in order; what the server answers until then is
-shown.
+At the end of stdin the connection is closed in order; what the other side answers until then is
+shown. With -l stdin waits for a client, and its end is the end of the server.
 ";
 
 pub(crate) fn command() -> Command {
@@ -46,16 +51,29 @@ pub(crate) fn command() -> Command {
         arg.allow_hyphen_values(true)
     };
     Command::new("ws")
-        .about("Talk to a WebSocket server: lines out, lines in")
+        .about("Talk to a WebSocket server, or be one: lines out, lines in")
         .after_help(EXAMPLES)
-        .arg(Arg::new("url").value_name("URL").help("ws://HOST[:PORT]/PATH").required(true))
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .help("ws://HOST[:PORT]/PATH")
+                .required_unless_present("listen"),
+        )
+        .arg(
+            Arg::new("listen")
+                .short('l')
+                .long("listen")
+                .value_name("ADDR")
+                .help("Be the server: IP:PORT, or PORT on loopback; port 0 takes a free one")
+                .conflicts_with_all(["url", "header", "origin"]),
+        )
         .arg(
             value("header", 'H', "LINE", "A header of the handshake, as 'Name: value'; repeatable")
                 .action(ArgAction::Append),
         )
         .arg(value("origin", 'o', "ORIGIN", "The Origin header"))
         .arg(
-            value("subprotocol", 's', "NAME", "A subprotocol to ask for; repeatable")
+            value("subprotocol", 's', "NAME", "A subprotocol to ask for, or to have; repeatable")
                 .action(ArgAction::Append),
         )
         .arg(value("execute", 'x', "TEXT", "Send this message instead of stdin, then close"))
@@ -73,6 +91,13 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+    match text(matches, "listen") {
+        Some(at) => serve(matches, common::listen_address(at, 0)?),
+        None => connect(matches),
+    }
+}
+
+fn connect(matches: &ArgMatches) -> Outcome {
     let url = Url::parse(text(matches, "url").unwrap_or_default(), &["ws"]).map_err(|bad| {
         Fail::usage(match bad {
             BadUrl::Scheme(scheme) if scheme == "wss" => {
@@ -88,24 +113,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     })?;
     let mut lp = Loop::new(Os::new()?);
     common::end_at_once(&mut lp, |_| {})?;
-    let output = Output::stdout(lp.mailbox()?)?;
-    let first = text(matches, "execute").map(str::to_string);
-    let input = match first {
-        Some(_) => None,
-        None => Some(Input::stdin(lp.mailbox()?, CHUNK)?),
-    };
-    let talker = Talker {
-        input,
-        output: output.clone(),
-        first,
-        binary: matches.get_flag("binary"),
-        pretty: std::io::stdout().is_terminal(),
-        wait: parsed(matches, "wait").unwrap_or_default(),
-        place: url.authority(),
-        line: Vec::new(),
-        stage: Stage::Sending,
-        outcome: Ok(()),
-    };
+    let talker = Talker::new(matches, Peer::Server(url.authority()), &mut lp)?;
+    let output = talker.output.clone();
     let mut client = Ws::new(talker);
     client.config.close = CLOSE_WAIT;
     let host = loopwork::tcp::add(&mut lp, |_| client);
@@ -124,10 +133,35 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
         Fail::usage(format!("the handshake cannot be sent: {why}; check -H, -o and -s"))
     })?;
     lp.run()?;
-    common::until(&mut lp, |wait| output.flushed(wait))?;
-    let talker = &mut lp.get(host).protocol.app;
-    crate::nc::unwritten(&output)?;
-    std::mem::replace(&mut talker.outcome, Ok(()))
+    finish(&mut lp, &output)?;
+    std::mem::replace(&mut lp.get(host).protocol.app.outcome, Ok(()))
+}
+
+fn serve(matches: &ArgMatches, at: SocketAddr) -> Outcome {
+    let mut lp = Loop::new(Os::new()?);
+    common::end_at_once(&mut lp, |_| {})?;
+    let many = matches.get_many::<String>("subprotocol").into_iter().flatten();
+    let protocols: Vec<String> = many.cloned().collect();
+    if let Some(bad) = protocols.iter().find(|name| !handshake::is_token(name)) {
+        return Err(Fail::usage(format!("{bad:?} is no name of a subprotocol; check -s")));
+    }
+    let talker = Talker::new(matches, Peer::Client { protocols, held: false }, &mut lp)?;
+    let output = talker.output.clone();
+    let mut server = Ws::new(talker);
+    (server.config.close, server.config.deflate) = (CLOSE_WAIT, Some(Terms::default()));
+    let listening = loopwork::tcp::listen(&mut lp, at, Http::with_upgrade(Nothing, server));
+    let (host, at) = listening.map_err(|error| common::cannot_listen(at, &error))?;
+    // stdout is for messages.
+    talk(&format!("listening on ws://{at}"));
+    lp.run()?;
+    finish(&mut lp, &output)?;
+    std::mem::replace(&mut lp.get(host).protocol.next.app.outcome, Ok(()))
+}
+
+/// Waits until stdout has everything.
+fn finish(lp: &mut Loop<Os>, output: &Output) -> Outcome {
+    common::until(lp, |wait| output.flushed(wait))?;
+    crate::nc::unwritten(output)
 }
 
 /// What the handshake says.
@@ -180,7 +214,15 @@ enum Stage {
     Failed,
 }
 
-/// The client.
+/// Who is on the other side.
+enum Peer {
+    /// A server: what the URL calls it.
+    Server(String),
+    /// Clients, one at a time: the subprotocols that we have, and whether one is there.
+    Client { protocols: Vec<String>, held: bool },
+}
+
+/// One side of a conversation.
 struct Talker {
     /// `None` when there is a message on the command line instead.
     input: Option<Input>,
@@ -189,8 +231,7 @@ struct Talker {
     binary: bool,
     pretty: bool,
     wait: Duration,
-    /// Whom it talks to, as the URL has it.
-    place: String,
+    peer: Peer,
     /// A line whose end has not come in yet.
     line: Vec<u8>,
     stage: Stage,
@@ -198,6 +239,26 @@ struct Talker {
 }
 
 impl Talker {
+    fn new(matches: &ArgMatches, peer: Peer, lp: &mut Loop<Os>) -> Result<Talker, Fail> {
+        let first = text(matches, "execute").map(str::to_string);
+        let input = match first {
+            Some(_) => None,
+            None => Some(Input::stdin(lp.mailbox()?, CHUNK)?),
+        };
+        Ok(Talker {
+            input,
+            output: Output::stdout(lp.mailbox()?)?,
+            first,
+            binary: matches.get_flag("binary"),
+            pretty: std::io::stdout().is_terminal(),
+            wait: parsed(matches, "wait").unwrap_or_default(),
+            peer,
+            line: Vec::new(),
+            stage: Stage::Sending,
+            outcome: Ok(()),
+        })
+    }
+
     /// Sends what stdin has, and goes on receiving if stdout has room.
     fn pump(&mut self, socket: &mut Socket<'_>) {
         if self.output.failed().is_some() {
@@ -295,6 +356,19 @@ fn later(socket: &mut Socket<'_>, wait: Duration) -> Instant {
 impl App for Talker {
     type Conn = ();
 
+    fn on_request(&mut self, _: &Request<'_>, handshake: &mut Handshake<'_>) -> Offer<()> {
+        match &mut self.peer {
+            Peer::Server(_) => Offer::Pass,
+            Peer::Client { held: true, .. } => Offer::Refuse(503, &[], "somebody else is here"),
+            Peer::Client { protocols, held } => {
+                let names: Vec<&str> = protocols.iter().map(String::as_str).collect();
+                handshake.protocol(&names);
+                *held = true;
+                Offer::Accept(())
+            }
+        }
+    }
+
     fn on_open(&mut self, (): &mut (), socket: &mut Socket<'_>) {
         if self.pretty {
             talk("connected; ^D closes in order, ^C at once");
@@ -344,24 +418,42 @@ impl App for Talker {
         self.pump(socket);
     }
 
-    fn on_close(&mut self, (): (), _: Id, _: &mut Env, end: &End<'_>) {
+    fn on_close(&mut self, (): (), _: Id, env: &mut Env, end: &End<'_>) {
+        let told = outcome(&self.peer, end);
+        if let Peer::Client { held, .. } = &mut self.peer {
+            *held = false;
+            if self.stage == Stage::Sending && self.output.failed().is_none() {
+                // stdin goes on, with the next one.
+                match told {
+                    Err(why) => talk(&why.text),
+                    Ok(()) if self.pretty => talk("disconnected; the next one may come"),
+                    Ok(()) => {}
+                }
+                return;
+            }
+            env.calls.stop();
+        }
         if self.outcome.is_ok() {
-            self.outcome = outcome(&self.place, end);
+            self.outcome = told;
         }
     }
 }
 
 /// What the end of a WebSocket means for who ran the command.
-fn outcome(to: &str, end: &End<'_>) -> Outcome {
+fn outcome(peer: &Peer, end: &End<'_>) -> Outcome {
+    let (place, who) = match peer {
+        Peer::Server(place) => (place.as_str(), "server"),
+        Peer::Client { .. } => ("it", "client"),
+    };
     let why = match end.failure {
         Some(Failure::Connect(kind)) => {
-            format!("cannot connect to {to}: {kind}{}", crate::nc::advice(kind))
+            format!("cannot connect to {place}: {kind}{}", crate::nc::advice(kind))
         }
         Some(Failure::Answer(why)) => format!("{why}; is there a WebSocket?"),
         Some(why) => format!("the connection failed: {why}"),
         None if matches!(end.code, CloseCode::NORMAL | CloseCode::GOING_AWAY) => return Ok(()),
         None if end.code == CloseCode::NO_STATUS => return Ok(()),
-        None => format!("the server closed with {} {}", end.code.get(), end.reason),
+        None => format!("the {who} closed with {} {}", end.code.get(), end.reason),
     };
     Err(Fail::failed(why.trim_end()))
 }

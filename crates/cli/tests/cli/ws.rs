@@ -107,3 +107,81 @@ fn the_servers_end_is_told() {
     assert_eq!(server.ended().code, Some(0), "the client answered the Close");
     assert_eq!(client.ended().code, Some(0), "1001 is an end in order");
 }
+
+fn listener(args: &[&str]) -> (Run, String) {
+    let server = start(&[&["ws", "-l", "0"], args].concat());
+    let line = server.err.line_with("listening on");
+    let url = format!("ws://{}/any/path", address(&line, "ws"));
+    (server, url)
+}
+
+#[test]
+fn the_listening_side_talks_with_one_client() {
+    let (mut server, url) = listener(&[]);
+    let mut client = start(&["ws", &url]);
+    client.feed("到\n".as_bytes().to_vec(), false);
+    assert_eq!(server.out.line_with("到"), "到");
+    server.feed(b"to the client\n".to_vec(), false);
+    assert_eq!(client.out.line_with("to the"), "to the client");
+    run(&["ws", &url], b"").failed(1, "503");
+    server.feed(b"last without an end".to_vec(), true);
+    let (server, client) = (server.ended(), client.ended());
+    assert_eq!((server.code, server.text().as_str()), (Some(0), "到\n"), "{server:?}");
+    assert_eq!(client.code, Some(0), "{client:?}");
+    assert_eq!(client.text(), "to the client\nlast without an end\n");
+}
+
+#[test]
+fn the_listening_side_keeps_stdin_for_who_comes() {
+    // Before anybody is there.
+    let (mut server, url) = listener(&[]);
+    server.feed(b"held\n".to_vec(), false);
+    let mut first = start(&["ws", &url]);
+    assert_eq!(first.out.line_with("held"), "held");
+    first.feed(b"one\n".to_vec(), true);
+    assert_eq!(first.ended().code, Some(0));
+    server.out.line_with("one");
+    // The next one, after that.
+    server.feed(b"for the second\n".to_vec(), true);
+    let second = run(&["ws", "-x", "two", "-w", "20", &url], b"");
+    assert_eq!((second.code, second.text().as_str()), (Some(0), "for the second\n"));
+    let server = server.ended();
+    assert_eq!((server.code, server.text().as_str()), (Some(0), "one\ntwo\n"), "{server:?}");
+}
+
+#[test]
+fn the_listening_side_sends_bytes_and_one_message() {
+    let (mut server, url) = listener(&["-b"]);
+    let bytes = noise(3 << 20, 5);
+    server.feed(bytes.clone(), true);
+    let client = run(&["ws", "-b", "-w", "20", "-x", "hi", &url], b"");
+    assert_eq!(client.code, Some(0), "{client:?}");
+    same(&client.out, &bytes);
+    assert_eq!(server.ended().text(), "hi");
+    let (server, url) = listener(&["-x", "welcome", "-s", "v2"]);
+    let client = run(&["ws", "-w", "20", "-s", "v1", "-s", "v2", "-x", "hi", &url], b"");
+    assert_eq!((client.code, client.text().as_str()), (Some(0), "welcome\n"), "{client:?}");
+    assert_eq!(server.ended().text(), "hi\n");
+}
+
+#[test]
+fn the_listening_side_outlives_who_breaks_off() {
+    let (mut server, url) = listener(&[]);
+    let at = url["ws://".len()..].split('/').next().unwrap().parse().unwrap();
+    // What is no WebSocket is told so, and what is a bad one ends alone.
+    let (head, _) = ask(at, "GET /", &[]);
+    assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+    let key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+               Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{key}\r\n\r\n\u{1}");
+    exchange(at, text.as_bytes());
+    server.err.line_with("the connection failed");
+    assert!(server.is_running());
+    server.feed(Vec::new(), true);
+    let client = run(&["ws", "-x", "hi", "-w", "20", &url], b"");
+    assert_eq!(client.code, Some(0), "{client:?}");
+    let ended = server.ended();
+    assert_eq!((ended.code, ended.text().as_str()), (Some(0), "hi\n"), "{ended:?}");
+    assert_eq!(run(&["ws", "-l", "0", &url], b"").code, Some(2));
+    run(&["ws", "-l", "0", "-s", "no name"], b"").failed(2, "-s");
+}
