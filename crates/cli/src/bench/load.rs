@@ -1,18 +1,16 @@
-//! One thread's load: connections that ask the same thing over and over.
+//! One thread's load: connections that ask the same thing over and over, whatever they speak.
 //!
 //! Rules of this file:
 //! * A request is encoded once. What a turn owes a connection leaves in one write, and a read is
 //!   taken apart as far as it goes, so that the load is not what is measured.
-//! * An answer is framed as HTTP says. If its head is byte for byte the one before, so is what it
-//!   says, and it is not parsed again.
+//! * Where an answer ends is for the [`Speech`] to say; what is asked when, and what counts, is
+//!   the same for all.
 //! * With a rate requests are due at instants that are fixed beforehand, and wait for their
 //!   answers from there, whether a connection was free or not: a server that stalls is not spared
 //!   the requests that it would have got meanwhile (coordinated omission).
 
+use super::pace::Pace;
 use super::tally::Tally;
-use loopwork::http::core::{
-    Body, Decoder, Fields, Limits, Malformed, Method, Progress, Step, parse_response,
-};
 use loopwork::reactor::Key;
 use loopwork::tcp::{self, Close, Host, Io, Protocol};
 use loopwork::{Env, Handle, Id, Instant};
@@ -32,8 +30,6 @@ pub(super) struct Plan {
     pub(super) to: Vec<SocketAddr>,
     /// As it goes out.
     pub(super) request: Vec<u8>,
-    /// Answers have no body.
-    pub(super) head_only: bool,
     pub(super) connections: usize,
     /// Requests that may be unanswered on a connection.
     pub(super) depth: usize,
@@ -49,104 +45,79 @@ pub(super) struct Plan {
     pub(super) warm_up: Duration,
 }
 
-/// With a rate: which requests are due, and who is free to send them.
-pub(super) struct Pace {
-    began: Instant,
-    /// Between two requests, in nanoseconds.
-    gap: f64,
-    /// Requests that have been given out.
-    given: u64,
-    /// When those were due that came back unanswered, from connections that the server closed.
-    back: VecDeque<Instant>,
-    free: Vec<Id>,
-}
-
-impl Pace {
-    fn new(began: Instant, rate: f64) -> Pace {
-        Pace { began, gap: 1e9 / rate, given: 0, back: VecDeque::new(), free: Vec::new() }
-    }
-
-    /// When request `n` is due.
-    fn due(&self, n: u64) -> Instant {
-        Instant(self.began.0 + (n as f64 * self.gap) as u64)
-    }
-
-    /// Requests that were due up to now.
-    fn ever(&self, now: Instant) -> u64 {
-        (now.since(self.began).as_nanos() as f64 / self.gap) as u64 + 1
-    }
-
-    /// Gives out at most so many requests that are due; how many.
-    fn take(&mut self, now: Instant, most: usize, into: &mut VecDeque<Asked>) -> usize {
-        let again = self.back.len().min(most);
-        into.extend(self.back.drain(..again).map(|due| Asked { due, sent: now }));
-        let new = self.ever(now).saturating_sub(self.given).min((most - again) as u64);
-        for n in self.given..self.given + new {
-            into.push_back(Asked { due: self.due(n), sent: now });
-        }
-        self.given += new;
-        again + new as usize
-    }
-
-    /// Wakes as many who are free as there are requests due.
-    fn tick(&mut self, now: Instant) -> Vec<Id> {
-        let new = self.ever(now).saturating_sub(self.given);
-        let due = self.back.len().saturating_add(usize::try_from(new).unwrap_or(usize::MAX));
-        let left = self.free.len().saturating_sub(due);
-        self.free.split_off(left)
-    }
-
-    /// How often it ticks: at each request, but for rates that are higher than ticks are cheap.
-    fn period(&self) -> Duration {
-        Duration::from_nanos(self.gap as u64).max(Duration::from_micros(100))
-    }
-}
-
-/// The head of the last answer, and what it said.
-#[derive(Default)]
-struct Memo {
-    head: Vec<u8>,
-    status: u16,
-    length: u64,
-}
-
 /// A request that is out.
-struct Asked {
+pub(super) struct Asked {
     /// When it had to go out, and when it did.
-    due: Instant,
-    sent: Instant,
+    pub(super) due: Instant,
+    pub(super) sent: Instant,
 }
 
-/// Where an answer stands.
-enum Stage {
-    Head,
-    /// So many bytes of the body are still to come.
-    Length(u64),
-    Coded(Decoder),
-    UntilClose,
+/// What came is not what the protocol allows.
+pub(super) struct Bad;
+
+/// What bytes that came amount to.
+pub(super) enum Heard {
+    /// A part of something; if none of them was used, more have to come first.
+    Part,
+    /// Requests may be sent from now on.
+    Ready,
+    /// An answer, with its status if it has one.
+    Answer(Option<u16>),
+    /// The server has ended the conversation.
+    Over,
 }
 
-pub(super) struct Conn {
+/// A protocol with requests and answers in order.
+pub(super) trait Speech: 'static {
+    /// Where one connection stands.
+    type Conn: 'static;
+
+    /// Of a connection that is dialed.
+    fn begin() -> Self::Conn;
+
+    /// The connection stands; whether requests may be sent at once.
+    fn open(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>) -> bool;
+
+    /// Takes what came further, one step: how many bytes it took, and what that was.
+    fn hear(
+        &mut self,
+        conn: &mut Self::Conn,
+        io: &mut Io<'_>,
+        bytes: &[u8],
+    ) -> Result<(usize, Heard), Bad>;
+
+    /// The stream has ended: the status of the answer that it completes, if it does.
+    fn ended(&mut self, conn: &mut Self::Conn) -> Option<u16>;
+
+    /// Whether more may be asked on this connection.
+    fn keeps(&self, conn: &Self::Conn) -> bool;
+
+    /// Whether an answer has begun.
+    fn begun(&self, conn: &Self::Conn) -> bool;
+
+    /// Nothing more will be asked: what is said before the stream ends.
+    fn bye(&mut self, io: &mut Io<'_>);
+}
+
+pub(super) struct Conn<C> {
     asked: VecDeque<Asked>,
-    progress: Progress,
-    stage: Stage,
-    status: u16,
-    keep: bool,
+    speech: C,
+    /// Requests may be sent.
     open: bool,
+    /// Nothing more is asked or heard.
+    over: bool,
     /// It is among those who are free.
     free: bool,
 }
 
 /// The load of one thread, a protocol.
-pub(super) struct Load {
-    me: Handle<Host<Load>>,
+pub(super) struct Load<S: Speech> {
+    me: Handle<Host<Load<S>>>,
     plan: Plan,
+    speech: S,
     /// The request as often as it may go out at once.
     batch: Vec<u8>,
     pace: Option<Key<Pace>>,
-    memo: Memo,
-    fields: Fields,
-    limits: Limits,
     sent: u64,
     /// Answers, those of the warm-up among them.
     done: u64,
@@ -156,17 +127,20 @@ pub(super) struct Load {
     live: Arc<AtomicU64>,
 }
 
-impl Load {
-    pub(super) fn new(me: Handle<Host<Load>>, plan: Plan, live: Arc<AtomicU64>) -> Load {
+impl<S: Speech> Load<S> {
+    pub(super) fn new(
+        me: Handle<Host<Load<S>>>,
+        plan: Plan,
+        speech: S,
+        live: Arc<AtomicU64>,
+    ) -> Load<S> {
         let batch = plan.request.repeat(plan.depth);
         Load {
             me,
             plan,
+            speech,
             batch,
             pace: None,
-            memo: Memo::default(),
-            fields: Fields::new(),
-            limits: Limits { body_bytes: u64::MAX, ..Limits::default() },
             sent: 0,
             done: 0,
             began: Instant::default(),
@@ -218,7 +192,7 @@ impl Load {
     }
 
     /// Sends what is due here.
-    fn send(&mut self, c: &mut Conn, io: &mut Io<'_>) {
+    fn send(&mut self, c: &mut Conn<S::Conn>, io: &mut Io<'_>) {
         let room = self.plan.depth - c.asked.len();
         let room = room.min(usize::try_from(self.left()).unwrap_or(usize::MAX));
         let now = io.env.now;
@@ -245,80 +219,22 @@ impl Load {
         let first = c.asked.front().map(|asked| asked.sent.after(self.plan.timeout));
         io.set_deadline(first);
         if first.is_none() && self.left() == 0 {
+            c.over = true;
+            self.speech.bye(io);
             io.end();
         }
     }
 
-    /// Takes an answer further: how many bytes it took, and whether it is whole.
-    fn answer(&mut self, c: &mut Conn, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
-        match &mut c.stage {
-            Stage::Head if bytes.starts_with(&self.memo.head) && !self.memo.head.is_empty() => {
-                c.status = self.memo.status;
-                c.progress = Progress::new();
-                let head = self.memo.head.len();
-                let body = self.memo.length.min((bytes.len() - head) as u64);
-                let left = self.memo.length - body;
-                c.stage = if left == 0 { Stage::Head } else { Stage::Length(left) };
-                Ok((head + body as usize, left == 0))
-            }
-            Stage::Head => self.head(c, bytes),
-            Stage::Length(left) => {
-                let taken = (*left).min(bytes.len() as u64);
-                *left -= taken;
-                let whole = *left == 0;
-                if whole {
-                    c.stage = Stage::Head;
-                }
-                Ok((taken as usize, whole))
-            }
-            Stage::Coded(decoder) => {
-                let mut used = 0;
-                loop {
-                    let rest = &bytes[used..];
-                    match decoder.next(rest, &self.limits)? {
-                        Step::Data { skip, len } => {
-                            decoder.consume(len);
-                            used += skip + len;
-                        }
-                        Step::More { skip } => return Ok((used + skip, false)),
-                        Step::End { skip, .. } => {
-                            c.stage = Stage::Head;
-                            return Ok((used + skip, true));
-                        }
-                    }
-                }
-            }
-            Stage::UntilClose => Ok((bytes.len(), false)),
+    /// What came is no answer to anything. Before requests may be sent it is the connection that
+    /// fails, which is told when it closes.
+    #[cold]
+    fn malformed(&mut self, c: &mut Conn<S::Conn>, io: &mut Io<'_>) {
+        if c.open {
+            self.tally.errors.malformed += 1;
+            c.asked.pop_front();
         }
-    }
-
-    /// A head that is not the last one again.
-    fn head(&mut self, c: &mut Conn, bytes: &[u8]) -> Result<(usize, bool), Malformed> {
-        let parsed = parse_response(bytes, &mut c.progress, &mut self.fields, &self.limits)?;
-        let Some((response, used)) = parsed else { return Ok((0, false)) };
-        if matches!(response.status, 100..=199) {
-            return Ok((used, false));
-        }
-        let method = if self.plan.head_only { Method::Head } else { Method::Get };
-        let framing = response.framing(method)?;
-        (c.status, c.keep) = (response.status, framing.keep_alive);
-        let length = match framing.body {
-            Body::None => Some(0),
-            Body::Length(length) => Some(length),
-            Body::Chunked | Body::UntilClose => None,
-        };
-        if let (Some(length), true) = (length, c.keep) {
-            self.memo.head.clear();
-            self.memo.head.extend_from_slice(&bytes[..used]);
-            (self.memo.status, self.memo.length) = (c.status, length);
-        }
-        c.stage = match framing.body {
-            Body::None | Body::Length(0) => return Ok((used, true)),
-            Body::Length(length) => Stage::Length(length),
-            Body::Chunked => Stage::Coded(Decoder::new(framing.body, &self.limits)?),
-            Body::UntilClose => Stage::UntilClose,
-        };
-        Ok((used, false))
+        c.over = true;
+        io.abort(Close::Aborted);
     }
 
     /// So many bytes of answers came.
@@ -329,7 +245,7 @@ impl Load {
     }
 
     /// An answer is whole.
-    fn count(&mut self, asked: &Asked, status: u16, now: Instant) {
+    fn count(&mut self, asked: &Asked, status: Option<u16>, now: Instant) {
         self.done += 1;
         self.live.fetch_add(1, Ordering::Relaxed);
         if now.since(self.began) >= self.plan.warm_up {
@@ -340,79 +256,94 @@ impl Load {
     }
 }
 
-impl Protocol for Load {
-    type Conn = Conn;
+impl<S: Speech> Protocol for Load<S> {
+    type Conn = Conn<S::Conn>;
 
-    fn on_open(&mut self, c: &mut Conn, io: &mut Io<'_>) {
-        c.open = true;
+    fn on_open(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         self.tally.connects += 1;
-        self.send(c, io);
+        c.open = self.speech.open(&mut c.speech, io);
+        match c.open {
+            true => self.send(c, io),
+            false => io.set_deadline(Some(io.env.now.after(self.plan.timeout))),
+        }
     }
 
-    fn on_data(&mut self, c: &mut Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+    fn on_data(&mut self, c: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
         let (mut used, now) = (0, io.env.now);
-        while used < bytes.len() {
-            let (n, whole) = match self.answer(c, &bytes[used..]) {
-                Ok(step) => step,
-                Err(_) => {
-                    self.tally.errors.malformed += 1;
-                    c.asked.pop_front();
-                    io.abort(Close::Aborted);
+        while used < bytes.len() && !c.over {
+            let heard = match self.speech.hear(&mut c.speech, io, &bytes[used..]) {
+                Ok((n, heard)) => {
+                    used += n;
+                    (heard, n)
+                }
+                Err(Bad) => {
+                    self.malformed(c, io);
                     return bytes.len();
                 }
             };
-            used += n;
-            if whole {
-                let Some(asked) = c.asked.pop_front() else {
-                    // An answer to nothing.
-                    self.tally.errors.malformed += 1;
-                    io.abort(Close::Aborted);
-                    return bytes.len();
-                };
-                self.count(&asked, c.status, now);
-                if !c.keep {
-                    self.read(used, now);
+            match heard {
+                (Heard::Part, 0) => break,
+                (Heard::Part, _) => {}
+                (Heard::Ready, _) => c.open = true,
+                (Heard::Over, _) => {
+                    c.over = true;
                     io.end();
-                    return bytes.len();
                 }
-            } else if n == 0 {
-                break;
+                (Heard::Answer(status), _) => {
+                    let Some(asked) = c.asked.pop_front() else {
+                        // An answer to nothing.
+                        self.malformed(c, io);
+                        return bytes.len();
+                    };
+                    self.count(&asked, status, now);
+                    if !self.speech.keeps(&c.speech) {
+                        c.over = true;
+                        io.end();
+                    }
+                }
             }
         }
         self.read(used, now);
-        self.send(c, io);
+        if c.over {
+            return bytes.len();
+        }
+        if c.open {
+            self.send(c, io);
+        }
         used
     }
 
-    fn on_wake(&mut self, c: &mut Conn, io: &mut Io<'_>) {
+    fn on_wake(&mut self, c: &mut Conn<S::Conn>, io: &mut Io<'_>) {
         c.free = false;
-        if c.open && c.keep {
+        if c.open && !c.over {
             self.send(c, io);
         }
     }
 
-    fn on_end(&mut self, c: &mut Conn, io: &mut Io<'_>) {
-        if matches!(c.stage, Stage::UntilClose)
+    fn on_end(&mut self, c: &mut Conn<S::Conn>, io: &mut Io<'_>) {
+        if !c.asked.is_empty()
+            && let Some(status) = self.speech.ended(&mut c.speech)
             && let Some(asked) = c.asked.pop_front()
         {
-            (c.keep, c.stage) = (false, Stage::Head);
-            self.count(&asked, c.status, io.env.now);
+            self.count(&asked, status.into(), io.env.now);
         }
+        c.over = true;
         io.end();
     }
 
-    fn on_close(&mut self, mut c: Conn, _: Id, env: &mut Env, why: Close) {
+    fn on_close(&mut self, mut c: Self::Conn, _: Id, env: &mut Env, why: Close) {
         let errors = self.tally.errors.all();
-        if why.dial_error().is_some() {
+        // One that was never ready for a request did not come about either.
+        if why.dial_error().is_some() || !c.open {
             self.tally.errors.connect += 1;
             self.sent += 1;
         } else {
             // The server said that it would close: what was sent behind its last answer is for the
             // next connection. But an answer that has begun was to be whole.
-            let lost = match (c.keep, &c.stage) {
+            let keeps = self.speech.keeps(&c.speech);
+            let lost = match (keeps, self.speech.begun(&c.speech)) {
                 (true, _) => c.asked.len(),
-                (false, Stage::Head) => 0,
-                (false, _) => 1,
+                (false, begun) => usize::from(begun),
             };
             // What was malformed is counted, and gone.
             let lost = lost.min(c.asked.len());
@@ -438,16 +369,9 @@ impl Protocol for Load {
     }
 }
 
-fn dial(env: &mut Env, me: Handle<Host<Load>>, to: &[SocketAddr]) {
-    let conn = Conn {
-        asked: VecDeque::new(),
-        progress: Progress::new(),
-        stage: Stage::Head,
-        status: 0,
-        keep: true,
-        open: false,
-        free: false,
-    };
+fn dial<S: Speech>(env: &mut Env, me: Handle<Host<Load<S>>>, to: &[SocketAddr]) {
+    let conn =
+        Conn { asked: VecDeque::new(), speech: S::begin(), open: false, over: false, free: false };
     match to {
         [only] => tcp::dial(env, me, *only, conn),
         _ => tcp::dial_any(env, me, to.to_vec(), conn),

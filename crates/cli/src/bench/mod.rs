@@ -1,4 +1,4 @@
-//! `loopwork bench`: load on an HTTP server, and how long it took to answer.
+//! `loopwork bench`: load on an HTTP or WebSocket server, and how long it took to answer.
 //!
 //! Rules of this file:
 //! * One loop a thread, nothing shared but a counter. This thread keeps the time, hears signals,
@@ -6,16 +6,18 @@
 //! * What makes the figures say less than they seem to is told with them: a client that is the
 //!   bottleneck, ports that run short.
 
+mod http;
 mod load;
+mod pace;
 mod page;
 mod tally;
+mod ws;
 
 use crate::common::{self, Fail, Outcome, parsed, text};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use load::{Load, Plan};
+use http::Http;
+use load::{Load, Plan, Speech};
 use loopwork::http::Url;
-use loopwork::http::core::Body;
-use loopwork::http::core::encode::{self, Connection, RequestHead};
 use loopwork::reactor::Mailbox;
 use loopwork::signal::{self, SIGINT, SIGTERM};
 use loopwork::{Loop, Os};
@@ -27,6 +29,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tally::{Run, Tally};
+use ws::WebSocket;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,10 +37,13 @@ Examples:
   loopwork bench -c 200 -d 30s --latency http://127.0.0.1:8080/
   loopwork bench -n 100000 --json http://127.0.0.1:8080/
   loopwork bench -R 2000 --html run.html http://127.0.0.1:8080/
+  loopwork bench --size 125 --depth 16 ws://127.0.0.1:9000/     WebSocket messages, echoed
 
 With -R requests are due at fixed instants, and a latency counts from when its request was due:
 what a server that stalls makes everybody wait is in it. Without, each connection asks when it has
 been answered, so that a stall is one slow answer a connection, however long it lasts.
+
+Over ws:// a request is a message, and its answer is the next message that comes back.
 ";
 
 /// How long, if nobody says.
@@ -80,9 +86,14 @@ pub(crate) fn command() -> Command {
     let value = |name, value, help| Arg::new(name).long(name).value_name(value).help(help);
     let flag = |name, help| Arg::new(name).long(name).help(help).action(ArgAction::SetTrue);
     Command::new("bench")
-        .about("Measure an HTTP server under load")
+        .about("Measure an HTTP or WebSocket server under load")
         .after_help(EXAMPLES)
-        .arg(Arg::new("url").value_name("URL").help("http://HOST[:PORT]/PATH").required(true))
+        .arg(
+            Arg::new("url")
+                .value_name("URL")
+                .help("http://HOST[:PORT]/PATH or ws://HOST[:PORT]/PATH")
+                .required(true),
+        )
         .args(numbers())
         .arg(
             value("header", "LINE", "A header: 'Name: value'")
@@ -91,7 +102,16 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::Append),
         )
         .arg(value("request", "METHOD", "The method [default: GET, with a body POST]").short('X'))
-        .arg(value("body", "DATA", "A body; @FILE reads it").short('b').allow_hyphen_values(true))
+        .arg(
+            value("body", "DATA", "A body, or a message; @FILE reads it")
+                .short('b')
+                .allow_hyphen_values(true),
+        )
+        .arg(
+            value("size", "N", "ws: so many bytes as a message [default: 20]")
+                .value_parser(value_parser!(u32).range(0..=ws::SIZE_MAX))
+                .conflicts_with("body"),
+        )
         .arg(
             value("warm-up", "TIME", "Count nothing for so long")
                 .value_parser(duration)
@@ -125,8 +145,11 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
-    let url = Url::parse(text(matches, "url").unwrap_or_default(), &["http"]).map_err(|bad| {
-        Fail::usage(format!("that is no URL for a bench: {bad}; take http://HOST[:PORT]/PATH"))
+    let given = text(matches, "url").unwrap_or_default();
+    let url = Url::parse(given, &["http", "ws"]).map_err(|bad| {
+        Fail::usage(format!(
+            "that is no URL for a bench: {bad}; take http:// or ws://HOST[:PORT]/PATH"
+        ))
     })?;
     let wanted = Wanted::of(matches, &url)?;
     let mut warnings = wanted.warnings()?;
@@ -146,12 +169,14 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     if tally.unanswered > wanted.plan.connections as u64 {
         let count = tally.unanswered;
         warnings.push(format!(
-            "{count} requests were due and had no answer when the run ended: the latencies are \
-             without them, and so too good"
+            "{count} {}s were due and had no answer when the run ended: the latencies are \
+             without them, and so too good",
+            wanted.wire.unit()
         ));
     }
     let told = Run {
         url: &url.to_string(),
+        unit: wanted.wire.unit(),
         threads: wanted.threads,
         connections: wanted.plan.connections,
         depth: wanted.plan.depth,
@@ -181,9 +206,30 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     }
 }
 
+/// What is spoken.
+#[derive(Clone)]
+enum Wire {
+    /// And whether answers have no body.
+    Http {
+        head_only: bool,
+    },
+    Ws(ws::Opening),
+}
+
+impl Wire {
+    /// What one of those is that are counted.
+    fn unit(&self) -> &'static str {
+        match self {
+            Wire::Http { .. } => "request",
+            Wire::Ws(_) => "message",
+        }
+    }
+}
+
 /// The arguments, checked.
 struct Wanted {
     plan: Plan,
+    wire: Wire,
     threads: usize,
 }
 
@@ -201,7 +247,17 @@ impl Wanted {
             let why = common::reason(&error);
             Fail::failed(format!("cannot find {}: {why}; check the name", url.host))
         })?;
-        let (request, head_only) = request(matches, url)?;
+        let depth = number("depth");
+        let (request, wire) = match url.scheme.as_str() {
+            "ws" => {
+                let (message, opening) = ws::message(matches, url, depth)?;
+                (message, Wire::Ws(opening))
+            }
+            _ => {
+                let (request, head_only) = http::request(matches, url)?;
+                (request, Wire::Http { head_only })
+            }
+        };
         let warm_up = parsed(matches, "warm-up").unwrap_or_default();
         let duration = match requests {
             Some(_) => None,
@@ -210,16 +266,15 @@ impl Wanted {
         let plan = Plan {
             to,
             request,
-            head_only,
             connections,
-            depth: number("depth"),
+            depth,
             requests,
             duration,
             rate: parsed(matches, "rate"),
             timeout: parsed(matches, "timeout").unwrap_or_default(),
             warm_up,
         };
-        Ok(Wanted { plan, threads })
+        Ok(Wanted { plan, wire, threads })
     }
 
     /// What can be told beforehand.
@@ -269,53 +324,6 @@ fn ports() -> Option<u64> {
     Some(last.saturating_sub(first) + 1)
 }
 
-/// The request as it goes out, and whether its answers have no body.
-fn request(matches: &ArgMatches, url: &Url) -> Result<(Vec<u8>, bool), Fail> {
-    let body = match text(matches, "body") {
-        None => None,
-        Some(data) => Some(match data.strip_prefix('@') {
-            None => data.as_bytes().to_vec(),
-            Some(path) => std::fs::read(path).map_err(|error| {
-                let why = common::reason(&error);
-                Fail::failed(format!("cannot read {path}: {why}; check --body"))
-            })?,
-        }),
-    };
-    let method = text(matches, "request").unwrap_or(if body.is_some() { "POST" } else { "GET" });
-    let (mut host, mut headers) = (url.authority(), Vec::new());
-    for line in matches.get_many::<String>("header").into_iter().flatten() {
-        let Some((name, value)) = line.split_once(':') else {
-            return Err(Fail::usage(format!("{line:?} is no header: 'Name: value' is one")));
-        };
-        match name.eq_ignore_ascii_case("host") {
-            true => host = value.trim().to_string(),
-            false => headers.push((name, value.trim())),
-        }
-    }
-    let login = url.login.as_ref().map(|login| login.basic());
-    if let Some(basic) = &login
-        && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-    {
-        headers.push(("Authorization", basic));
-    }
-    let framing = body.as_ref().map_or(Body::None, |body| Body::Length(body.len() as u64));
-    let close = headers.iter().position(|(name, value)| {
-        name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case("close")
-    });
-    let connection = match close.map(|at| headers.remove(at)) {
-        Some(_) => Connection::Close,
-        None => Connection::Implicit,
-    };
-    let target = &url.target;
-    let head = RequestHead { method, target, host: &host, body: framing, connection };
-    let mut bytes = Vec::new();
-    encode::request_head(&mut bytes, &head, headers).map_err(|why| {
-        Fail::usage(format!("the request cannot be sent: {why}; check -X and -H"))
-    })?;
-    bytes.extend(body.unwrap_or_default());
-    Ok((bytes, method == "HEAD"))
-}
-
 /// Lets the threads work; what they have measured together.
 fn measure(wanted: &Wanted) -> Result<Tally, Fail> {
     let mut lp = Loop::new(Os::new()?);
@@ -324,11 +332,14 @@ fn measure(wanted: &Wanted) -> Result<Tally, Fail> {
     let (tell, told) = channel();
     let mut threads: Vec<JoinHandle<io::Result<Tally>>> = Vec::new();
     for number in 0..wanted.threads {
-        let (plan, live, tell, last) =
-            (wanted.part(number), live.clone(), tell.clone(), last.clone());
+        let (plan, wire) = (wanted.part(number), wanted.wire.clone());
+        let (live, tell, last) = (live.clone(), tell.clone(), last.clone());
         let thread = std::thread::Builder::new().name(format!("bench-{number}"));
         threads.push(thread.spawn(move || {
-            let measured = work(plan, live, &tell);
+            let measured = match wire {
+                Wire::Http { head_only } => work(plan, Http::new(head_only), live, &tell),
+                Wire::Ws(opening) => work(plan, WebSocket::new(opening), live, &tell),
+            };
             drop((tell, last));
             measured
         })?);
@@ -370,12 +381,17 @@ impl Drop for Last {
 }
 
 /// One thread's work.
-fn work(plan: Plan, live: Arc<AtomicU64>, tell: &Sender<Mailbox>) -> io::Result<Tally> {
+fn work<S: Speech>(
+    plan: Plan,
+    speech: S,
+    live: Arc<AtomicU64>,
+    tell: &Sender<Mailbox>,
+) -> io::Result<Tally> {
     let mut lp = Loop::new(Os::new()?);
     // Who is not there any more has no use for it.
     let _ = tell.send(lp.mailbox()?);
     let (began, duration) = (cpu(), plan.duration);
-    let load = loopwork::tcp::add(&mut lp, |me| Load::new(me, plan, live));
+    let load = loopwork::tcp::add(&mut lp, |me| Load::new(me, plan, speech, live));
     lp.with(load, |host, cx| {
         if let Some(duration) = duration {
             let end = cx.env.after(duration, |env| env.calls.stop());

@@ -36,16 +36,18 @@ pub(super) fn page(run: &Run<'_>) -> String {
         run.connections,
     );
     if run.depth > 1 {
-        let _ = write!(out, ", {} requests at once on each", run.depth);
+        let _ = write!(out, ", {} {}s at once on each", run.depth, run.unit);
     }
     if let Some(rate) = run.rate {
         let _ = write!(out, ", {rate} a second asked for");
     }
     out.push_str(".</p>");
     if tally.late.is_some() {
-        out.push_str(
-            "<p class=\"dim\">A latency counts from when its request was due, so that what a stall \
+        let _ = write!(
+            out,
+            "<p class=\"dim\">A latency counts from when its {} was due, so that what a stall \
              of the server made everybody wait is in it (no coordinated omission).</p>",
+            run.unit
         );
     }
     for warning in run.warnings {

@@ -84,19 +84,20 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Counts an answer, in the `second` of the run.
+    /// Counts an answer, with its status if it has one, in the `second` of the run.
     pub(super) fn answer(
         &mut self,
         took: Duration,
         late: Option<Duration>,
-        status: u16,
+        status: Option<u16>,
         second: usize,
     ) {
         self.latency.saturating_record(nanos(took));
         if let Some(late) = late {
             self.late.get_or_insert_with(histogram).saturating_record(nanos(late));
         }
-        if let Some(count) = self.statuses.get_mut(usize::from(status)) {
+        let count = status.and_then(|status| self.statuses.get_mut(usize::from(status)));
+        if let Some(count) = count {
             *count += 1;
         }
         if second >= self.seconds.len() {
@@ -145,6 +146,8 @@ fn nanos(time: Duration) -> u64 {
 /// A run, to be told of.
 pub(super) struct Run<'a> {
     pub(super) url: &'a str,
+    /// What one of those is that are counted: a request, a message.
+    pub(super) unit: &'static str,
     pub(super) threads: usize,
     pub(super) connections: usize,
     pub(super) depth: usize,
@@ -164,19 +167,20 @@ impl Run<'_> {
     pub(super) fn text(&self, spectrum: bool) -> String {
         let (tally, mut out) = (self.tally, String::new());
         let (seconds, connections, depth) = (self.time.as_secs_f64(), self.connections, self.depth);
+        let unit = self.unit;
         let _ = writeln!(out, "{}", self.url);
         let _ = write!(out, "  {seconds:.1} s, {connections} connections");
         if depth > 1 {
-            let _ = write!(out, ", {depth} requests at once on each");
+            let _ = write!(out, ", {depth} {unit}s at once on each");
         }
         if self.threads > 1 {
             let _ = write!(out, ", {} threads", self.threads);
         }
         if let Some(rate) = self.rate {
-            let _ = write!(out, ", {rate} requests a second asked for");
+            let _ = write!(out, ", {rate} {unit}s a second asked for");
         }
         let (all, bytes) = (tally.requests(), tally.bytes);
-        let _ = writeln!(out, "\n\n  requests {all:>12}   {:.1}/s", self.per_second(all));
+        let _ = writeln!(out, "\n\n  {unit}s {all:>12}   {:.1}/s", self.per_second(all));
         let read = size(self.per_second(bytes));
         let _ = writeln!(out, "  read     {:>12}   {read}/s", size(bytes as f64));
         for (status, count) in tally.statuses() {
@@ -192,8 +196,9 @@ impl Run<'_> {
             _ if all == 0 => {}
             None => latencies(&mut out, "latency", &tally.latency, spectrum),
             Some(late) => {
-                let title = "latency, from when each request was due (no coordinated omission)";
-                latencies(&mut out, title, &tally.latency, spectrum);
+                let title =
+                    format!("latency, from when each {unit} was due (no coordinated omission)");
+                latencies(&mut out, &title, &tally.latency, spectrum);
                 let _ = writeln!(out);
                 latencies(&mut out, "latency, from when each was sent", late, false);
             }
@@ -345,7 +350,7 @@ mod tests {
             let (mut one, mut two) = (Tally::default(), Tally::default());
             for (n, nanos) in list.iter().enumerate() {
                 let tally = if n < split { &mut one } else { &mut two };
-                tally.answer(Duration::from_nanos(*nanos), None, 200, n % 3);
+                tally.answer(Duration::from_nanos(*nanos), None, Some(200), n % 3);
             }
             one.add(&two);
             list.sort_unstable();

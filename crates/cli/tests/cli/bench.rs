@@ -247,3 +247,193 @@ fn wrong_usage_is_told() {
     let many = ["bench", "-c", "1000000", "http://127.0.0.1:1/"];
     run(&many, b"").failed(1, "ulimit -n");
 }
+
+/// A WebSocket server of our own, and its URL.
+fn echo() -> (Run, String) {
+    let server = start(&["echo", "ws"]);
+    let url = format!("ws://{}/any/path", server.listening("ws"));
+    (server, url)
+}
+
+/// A server that does this on each connection, behind the handshake.
+fn behind_handshakes(talk: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (at, talk) = (listener.local_addr().unwrap(), Arc::new(talk));
+    // They end with the test's process: nobody waits for them.
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, talk) = (stream.unwrap(), talk.clone());
+            std::thread::spawn(move || {
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read(&mut byte) {
+                        Ok(1) => head.push(byte[0]),
+                        _ => return,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let key = head.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: "));
+                let accept = loopwork::ws::core::handshake::accept_key(key.unwrap());
+                let accept = String::from_utf8_lossy(&accept).into_owned();
+                let early = "HTTP/1.1 103 Hints\r\n\r\n";
+                let answer = format!(
+                    "{early}HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                     Sec-WebSocket-Accept: {accept}\r\n\r\n"
+                );
+                stream.write_all(answer.as_bytes()).unwrap();
+                talk(stream);
+            });
+        }
+    });
+    format!("ws://{at}/")
+}
+
+#[test]
+fn so_many_messages_are_so_many() {
+    let (_server, url) = echo();
+    for (args, count) in [
+        (&["-n", "1"][..], 1),
+        (&["-n", "1000", "-c", "7"], 1000),
+        (&["-n", "1003", "-c", "10", "-t", "3", "--depth", "16"], 1003),
+        (&["-n", "50", "-c", "2", "-R", "5000"], 50),
+        (&["-n", "200", "-c", "3", "--size", "0", "--depth", "2"], 200),
+        (&["-n", "200", "-c", "3", "--size", "125"], 200),
+        (&["-n", "200", "-c", "3", "--size", "126"], 200),
+        (&["-n", "60", "-c", "3", "--size", "70000", "--depth", "4"], 60),
+        (&["-n", "9", "-c", "2", "--size", "3000000", "--depth", "2"], 9),
+        (&["-n", "60", "-c", "3", "-b", "你好"], 60),
+    ] {
+        let ended = run(&[&["bench", "--json", &url], args].concat(), b"");
+        assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{args:?} {ended:?}");
+        let json = ended.text();
+        assert_eq!(number(&json, "requests"), count as f64, "{args:?} {json}");
+        assert!(json.contains("\"statuses\":{}"), "{json}");
+        let none = "\"errors\":{\"connect\":0,\"read\":0,\"timeout\":0,\"malformed\":0}";
+        assert!(json.contains(none), "{args:?} {json}");
+    }
+}
+
+/// The echo of `--size 20`, as a server frames it.
+const ECHO: &[u8] = b"\x81\x14abcdefghijklmnopqrst";
+
+#[test]
+fn messages_are_counted_however_they_are_framed() {
+    let parts = b"\x01\x03abc\x89\x02hi\x00\x00\x80\x11defghijklmnopqrst";
+    let long = [&b"\x82\x7e\x01\x00"[..], &[7; 256]].concat();
+    for answer in [ECHO, parts, b"\x8a\x00\x82\x00", &long] {
+        let answer = answer.to_vec();
+        let url = behind_handshakes(move |mut stream| {
+            // Each message is 26 bytes: head, mask and 20 of payload.
+            let mut message = [0; 26];
+            while stream.read_exact(&mut message).is_ok() {
+                assert_eq!(message[..2], [0x81, 0x94]);
+                let mask: [u8; 4] = message[2..6].try_into().unwrap();
+                let payload = &mut message[6..];
+                payload.iter_mut().enumerate().for_each(|(i, b)| *b ^= mask[i % 4]);
+                assert_eq!(payload, &ECHO[2..]);
+                for piece in answer.chunks(5) {
+                    stream.write_all(piece).unwrap();
+                }
+                if answer.contains(&0x89) {
+                    let mut pong = [0; 8];
+                    stream.read_exact(&mut pong).unwrap();
+                    assert_eq!(pong[..2], [0x8a, 0x82], "a Ping is answered");
+                }
+            }
+        });
+        let json = run(&["bench", "-n", "20", "-c", "2", "--json", &url], b"").text();
+        assert_eq!(number(&json, "requests"), 20.0, "{json}");
+        let kinds = ["connect", "read", "timeout", "malformed"];
+        assert_eq!(kinds.map(|kind| number(&json, kind)), [0.0; 4], "{json}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_with_messages_is_counted_by_kind() {
+    for (answer, kind) in [
+        // A Close instead of an echo, masked frames, reserved bits, a continuation of nothing, a
+        // message within another; silence, and the half of one.
+        (&b"\x88\x02\x03\xe8"[..], "read"),
+        (b"\x81\x94\0\0\0\0abcdefghijklmnopqrst", "malformed"),
+        (b"\xc1\x00", "malformed"),
+        (b"\x80\x00", "malformed"),
+        (b"\x01\x01a\x81\x01b", "malformed"),
+        (b"\x89\x7e\x01\x00", "malformed"),
+        (b"", "timeout"),
+        (b"\x81\x14abc", "timeout"),
+    ] {
+        let url = behind_handshakes(move |mut stream| {
+            let mut message = [0; 26];
+            if stream.read_exact(&mut message).is_ok() {
+                stream.write_all(answer).unwrap();
+                let _ = stream.read_to_end(&mut Vec::new());
+            }
+        });
+        // Long enough for a handshake on a busy machine.
+        let (count, timeout) = if kind == "timeout" { ("1", "1500ms") } else { ("3", "20s") };
+        let args = ["bench", "-n", count, "-c", "1", "--timeout", timeout, "--json", &url];
+        let ended = run(&args, b"");
+        let (json, count) = (ended.text(), count.parse().unwrap());
+        assert_eq!((ended.code, number(&json, kind)), (Some(1), count), "{answer:?} {json}");
+        let kinds = ["connect", "read", "timeout", "malformed"];
+        assert_eq!(kinds.map(|kind| number(&json, kind)).iter().sum::<f64>(), count, "{json}");
+    }
+    // Who refuses the handshake, never answers it, or is not there.
+    let (at, _) = server(|_| (plain("hello"), false));
+    let (silent, _) = server(|_| (Vec::new(), false));
+    for at in [at.to_string(), silent.to_string(), NOBODY.to_string()] {
+        let url = format!("ws://{at}/");
+        let args = ["bench", "-n", "3", "-c", "1", "--timeout", "200ms", "--json", &url];
+        let ended = run(&args, b"");
+        let json = ended.text();
+        assert_eq!((ended.code, number(&json, "connect")), (Some(1), 3.0), "{json}");
+        assert_eq!(number(&json, "requests"), 0.0, "{json}");
+    }
+}
+
+#[test]
+fn messages_at_a_rate_have_a_report_and_a_page() {
+    let (folder, (_server, url)) = (Folder::new(), echo());
+    let page = folder.path().join("run.html");
+    let page = page.to_str().unwrap();
+    let args = ["-R", "500", "-d", "1", "-c", "5", "--depth", "2", "--html", page, &url];
+    let ended = run(&[&["bench"][..], &args].concat(), b"");
+    let text = ended.text();
+    for part in ["messages ", "2 messages at once", "when each message was due"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains("request"), "{text}");
+    let count = text.lines().find_map(|l| l.trim().strip_prefix("messages "));
+    let count: f64 = count.unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    assert!((1.0..=501.0).contains(&count), "{text}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("messages at once") && page.contains("its message was due"), "{page}");
+}
+
+#[test]
+fn a_websocket_is_asked_for_as_told() {
+    let refusal = b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (at, server) = canned(vec![refusal]);
+    let url = format!("ws://a:b@{at}/chat?x=1");
+    let args = ["bench", "-n", "1", "-c", "1", "-H", "Host: h", "-H", "A: b", &url];
+    assert_eq!(run(&args, b"").code, Some(1));
+    let heard = server.join().unwrap().remove(0);
+    assert!(heard.starts_with("GET /chat?x=1 HTTP/1.1\r\nHost: h\r\n"), "{heard}");
+    for part in ["A: b\r\n", "Authorization: Basic YTpi\r\n", "Upgrade: websocket\r\n"] {
+        assert!(heard.contains(part), "{part} in {heard}");
+    }
+    let key = heard.lines().find_map(|l| l.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+    assert!(loopwork::ws::core::handshake::is_valid_key(key), "{heard}");
+    for (args, part) in [
+        (&["bench", "-X", "PUT", "ws://127.0.0.1"][..], "-X"),
+        (&["bench", "-H", "Upgrade: x", "ws://127.0.0.1"], "-H"),
+        (&["bench", "--size", "9", "http://127.0.0.1"], "--size"),
+        (&["bench", "--size", "9", "-b", "x", "ws://127.0.0.1"], "cannot be used with"),
+        (&["bench", "--size", "60000000", "--depth", "99", "ws://127.0.0.1"], "--depth"),
+        (&["bench", "wss://a"], "wss"),
+    ] {
+        let ended = run(args, b"");
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains(part), "{ended:?}");
+    }
+}
