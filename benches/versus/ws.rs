@@ -33,6 +33,8 @@ const WARM: Duration = Duration::from_millis(150);
 const BEGUN: Duration = Duration::from_secs(20);
 /// The message of a server that is asked whether it is there, and of idle connections.
 const SMALL: Load = Load { size: 20, conns: 1, depth: 1 };
+/// Messages of the shorter run in which calls are counted, or two on each connection.
+const CALLS: u64 = 800;
 /// Connections that are there before idle ones are measured: what the first ones bring into memory
 /// is there once, and not for each.
 const FIRST: usize = 100;
@@ -198,7 +200,7 @@ fn calls(name: &str, load: Load) -> io::Result<Calls> {
         Ok((exact::by_kind(&text), done))
     };
     // Every call stops the server twice: not more than it takes to see that each is alike.
-    let some = if load.conns == 1 { 100 } else { 8 };
+    let some = (CALLS / (load.conns * load.depth) as u64).clamp(2, 100);
     let ((short, n), (long, m)) = (run(some)?, run(some * 4)?);
     let each = |i: usize| (long[i] as f64 - short[i] as f64).max(0.0) / (m - n).max(1) as f64;
     Ok(Calls { reads: each(0), writes: each(1), waits: each(2), others: each(3) })

@@ -54,15 +54,20 @@ impl Row {
         if !cpu.is_finite() {
             return format!("| {load} | {conns} | {server} | not timed | | | | | | {calls} |");
         }
+        // Who was not asked for has nothing to compare with.
+        let ratio = |n: f64| match n.is_finite() && n > 0.0 {
+            true => format!("{n:.2}"),
+            false => "–".to_string(),
+        };
         format!(
-            "| {load} | {conns} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {:.2} | {:.2} \
-             | {:.2} | {:.2} | {calls} |",
+            "| {load} | {conns} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {} | {} | {} | {} \
+             | {calls} |",
             m.median_rate(),
             m.median_cpu(),
-            cpu / raw.cpu(),
-            cpu / ours.cpu(),
-            rate / raw.rate(),
-            rate / ours.rate()
+            ratio(cpu / raw.cpu()),
+            ratio(cpu / ours.cpu()),
+            ratio(rate / raw.rate()),
+            ratio(rate / ours.rate())
         )
     }
 
