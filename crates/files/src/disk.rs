@@ -1,4 +1,5 @@
-//! Whether a file's bytes are in memory, and how they come there without the loop's waiting.
+//! Whether a file's name and bytes are in memory, and how they come there without the loop's
+//! waiting.
 //!
 //! Rules of this file:
 //! * The loop's thread only asks; what has to be read is read by a thread that may block.
@@ -11,6 +12,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,10 +35,14 @@ pub(crate) struct Disk {
     pub(crate) has: fn(&File, u64) -> bool,
     /// Reads a range, and waits until it is there.
     pub(crate) read: fn(&File, Range<u64>),
+    /// Whether what a path leads to is in memory, if it leads anywhere.
+    pub(crate) knows: fn(&Path) -> bool,
+    /// Looks at paths, and waits until that is done.
+    pub(crate) look: fn(&[PathBuf]),
 }
 
 /// The one that there is.
-pub(crate) static DISK: Disk = Disk { has, read };
+pub(crate) static DISK: Disk = Disk { has, read, knows, look };
 
 /// Who waits for a job of the loop's, which has them in common.
 #[derive(Default)]
@@ -120,6 +126,26 @@ fn has(file: &File, at: u64) -> bool {
     preadv2(file, &mut into, at, ReadWriteFlags::NOWAIT).is_ok()
 }
 
+/// Names it without opening it, if that needs no disk. An older system cannot tell, and is asked
+/// as if it had it: a thread for each request costs more than it saves.
+#[cfg(target_os = "linux")]
+fn knows(path: &Path) -> bool {
+    use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+    let (how, cached) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::CACHED);
+    openat2(CWD, path, how, Mode::empty(), cached).err() != Some(rustix::io::Errno::AGAIN)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn knows(_: &Path) -> bool {
+    true
+}
+
+fn look(paths: &[PathBuf]) {
+    for path in paths {
+        let _ = path.metadata();
+    }
+}
+
 /// No other system can tell.
 #[cfg(not(target_os = "linux"))]
 fn has(_: &File, _: u64) -> bool {
@@ -160,7 +186,6 @@ mod tests {
     use loopwork_http::tcp::reactor::{Loop, Mailbox, Os};
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpStream};
-    use std::path::PathBuf;
     use std::sync::{Condvar, Mutex, PoisonError, mpsc};
     use std::thread::JoinHandle;
     use std::time::Duration;
@@ -247,7 +272,7 @@ mod tests {
             assert!(!on_loop());
             READ.lock().unwrap().push(range);
         }
-        static COLD: Disk = Disk { has, read };
+        static COLD: Disk = Disk { has, read, knows, look };
         let site = Site::new("cold", &COLD);
         assert!(body(site.ask("/a", "")) == content());
         let pieces = [0..PIECE, PIECE..2 * PIECE, 2 * PIECE..LEN];
@@ -275,7 +300,7 @@ mod tests {
             let slow = SLOW.lock().unwrap_or_else(PoisonError::into_inner);
             let _ = FAST.wait_timeout_while(slow, PATIENCE, |slow| *slow).unwrap();
         }
-        static HALF: Disk = Disk { has, read };
+        static HALF: Disk = Disk { has, read, knows, look };
         let site = Site::new("slow", &HALF);
         let waits = site.ask("/a", "");
         for _ in 0..3 {
@@ -288,6 +313,41 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_in_memory_is_looked_up_elsewhere() {
+        static SLOW: Mutex<bool> = Mutex::new(true);
+        static FAST: Condvar = Condvar::new();
+        static LOOKED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+        fn knows(path: &Path) -> bool {
+            assert!(on_loop());
+            path.ends_with("b")
+        }
+        fn look(paths: &[PathBuf]) {
+            assert!(!on_loop());
+            let slow = SLOW.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = FAST.wait_timeout_while(slow, PATIENCE, |slow| *slow).unwrap();
+            LOOKED.lock().unwrap().extend_from_slice(paths);
+        }
+        static FAR: Disk = Disk { has, read, knows, look };
+        let site = Site::new("far", &FAR);
+        let waits = site.ask("/a", "Range: bytes=5-9\r\n");
+        for _ in 0..3 {
+            assert!(body(site.ask("/b", "")) == content());
+        }
+        *SLOW.lock().unwrap() = false;
+        FAST.notify_all();
+        assert_eq!(body(waits), content()[5..10]);
+        assert!(body(site.ask("/nothing", "")).starts_with(b"<!"), "a page that says so");
+        assert_eq!(
+            body(site.ask("/", "Accept: text/html\r\n")).len(),
+            body(site.ask("/x", "")).len()
+        );
+        let names = ["a", "nothing", "index.html", "x"];
+        let looked = std::mem::take(&mut *LOOKED.lock().unwrap());
+        assert_eq!(looked.len(), names.len());
+        assert!(looked.iter().zip(names).all(|(path, name)| path.ends_with(name)), "{looked:?}");
+    }
+
+    #[test]
     fn more_wishes_than_jobs() {
         static READS: Mutex<usize> = Mutex::new(0);
         fn has(_: &File, _: u64) -> bool {
@@ -296,7 +356,7 @@ mod tests {
         fn read(_: &File, _: Range<u64>) {
             *READS.lock().unwrap() += 1;
         }
-        static COLD: Disk = Disk { has, read };
+        static COLD: Disk = Disk { has, read, knows, look };
         let mut lp = Loop::new(Os::new().unwrap());
         let file = Arc::new(File::open("/dev/null").unwrap());
         let ids: Vec<Id> = (0..2_000).map(|birth| Id { birth, slot: 0, driver: 0 }).collect();
@@ -323,7 +383,7 @@ mod tests {
         fn has(_: &File, at: u64) -> bool {
             !(20 * STRIDE..30 * STRIDE).contains(&at)
         }
-        static GAP: Disk = Disk { has, read };
+        static GAP: Disk = Disk { has, read, knows, look };
         let file = File::open("/dev/null").unwrap();
         for (range, end) in [
             (0..5, 5),

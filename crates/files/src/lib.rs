@@ -21,6 +21,7 @@ mod listing;
 mod mime;
 mod sending;
 mod site;
+mod waiting;
 
 pub use find::is_too_much;
 pub use loopwork_http as http;

@@ -5,6 +5,7 @@
 
 use crate::answers::Content;
 use crate::disk::{Disk, Fetch};
+use crate::waiting::Waiting;
 use loopwork_http::Reply;
 use loopwork_http::tcp::{self, Flow};
 use std::collections::VecDeque;
@@ -36,6 +37,8 @@ pub struct Sending(What);
 enum What {
     /// Nothing is left to write.
     Nothing,
+    /// What is asked for has to be looked up first; only [`Files`](crate::Files) itself has this.
+    Waiting(Waiting),
     /// A file, and what is left of it.
     File { source: Source, left: Range<u64> },
     /// Ranges of a file, each behind its lines; then the last lines.
@@ -107,6 +110,21 @@ impl Sending {
         Sending(What::Nothing)
     }
 
+    pub(crate) fn waiting(waiting: Waiting) -> Sending {
+        Sending(What::Waiting(waiting))
+    }
+
+    /// A request that need not wait any more; it is taken out.
+    pub(crate) fn known(&mut self) -> Option<Waiting> {
+        match std::mem::replace(&mut self.0, What::Nothing) {
+            What::Waiting(waiting) if waiting.is_known() => Some(waiting),
+            other => {
+                self.0 = other;
+                None
+            }
+        }
+    }
+
     /// A body behind its head, the first of it at once, so that it goes in one packet with it.
     pub(crate) fn part(content: Content<'_>, left: Range<u64>, reply: &mut Reply<'_>) -> Sending {
         match content {
@@ -155,7 +173,7 @@ impl Sending {
     /// [`App::on_more`](loopwork_http::App::on_more).
     pub fn more(&mut self, reply: &mut Reply<'_>) {
         match &mut self.0 {
-            What::Nothing => {}
+            What::Nothing | What::Waiting(_) => {}
             What::Page { bytes, at } => {
                 while *at < bytes.len() && reply.body.flow() == Flow::Open {
                     let end = bytes.len().min(*at + CHUNK);

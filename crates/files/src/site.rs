@@ -11,6 +11,7 @@ use crate::disk::{DISK, Disk};
 use crate::find::{self, Found, Opened};
 use crate::listing::Order;
 use crate::sending::Source;
+use crate::waiting::Waiting;
 use crate::{Sending, answers, listing};
 use loopwork_http::core::{Method, Request};
 use loopwork_http::{Answer, App, Reply};
@@ -38,12 +39,19 @@ impl App for Files {
     type Exchange = Sending;
 
     fn on_request(&mut self, request: &Request<'_>, mut reply: Reply<'_>) -> Answer<Sending> {
-        let sending = self.respond(request, "", &mut reply);
+        let sending = self.answer(request, "", &mut reply, true);
         reply.later(sending)
     }
 
     fn on_more(&mut self, sending: &mut Sending, reply: &mut Reply<'_>) {
-        sending.more(reply);
+        match sending.known() {
+            Some(waiting) => {
+                let answered = waiting.with(|request| self.answer(request, "", reply, false));
+                let refused = Refusal::Unavailable;
+                *sending = answered.unwrap_or_else(|| answers::refuse(reply, refused));
+            }
+            None => sending.more(reply),
+        }
     }
 }
 
@@ -124,12 +132,25 @@ impl Files {
     /// Answers a request for what lies below `prefix`, such as `/static`; `""` is all there is.
     /// For an application that serves files beside other things: it keeps the [`Sending`] in its
     /// exchange, by [`Reply::later`], and gives it [`Sending::more`] from
-    /// [`App::on_more`]. A path that is not below the prefix is answered with 404.
+    /// [`App::on_more`]. A path that is not below the prefix is answered with 404. A name that is
+    /// not in memory is looked up here, which a slow disk may make long; for `Files` as an
+    /// application a thread that may block does that.
     pub fn respond(
         &mut self,
         request: &Request<'_>,
         prefix: &str,
         reply: &mut Reply<'_>,
+    ) -> Sending {
+        self.answer(request, prefix, reply, false)
+    }
+
+    /// As [`respond`](Self::respond); `may_wait`: the request may have to come again.
+    fn answer(
+        &mut self,
+        request: &Request<'_>,
+        prefix: &str,
+        reply: &mut Reply<'_>,
+        may_wait: bool,
     ) -> Sending {
         match request.method {
             Method::Get | Method::Head => {}
@@ -151,6 +172,9 @@ impl Files {
             Ok(name) => name,
             Err(why) => return answers::refuse(reply, why),
         };
+        if may_wait && let Some(waiting) = self.wait(request, reply, &name) {
+            return Sending::waiting(waiting);
+        }
         match find::find(&self.root, &name.path, self.hidden) {
             Ok(Found::Directory(real)) => self.directory(request, reply, prefix, &name, &real),
             // A file is not a directory: what asks for it as one means another file.
@@ -162,6 +186,21 @@ impl Files {
             Err(Refusal::NotFound) => self.nothing(request, reply, &name),
             Err(why) => answers::refuse(reply, why),
         }
+    }
+
+    /// Waits for the disk, if it has to be asked for something that the name may lead to.
+    fn wait(&self, request: &Request<'_>, reply: &mut Reply<'_>, name: &Name) -> Option<Waiting> {
+        let mut path = self.root.join(&name.path);
+        if name.slash {
+            path.push(&self.index);
+        }
+        let mut paths: Vec<_> =
+            self.codings(request).into_iter().map(|c| find::in_form(&path, c)).collect();
+        paths.push(path);
+        if paths.iter().all(|path| (self.disk.knows)(path)) {
+            return None;
+        }
+        Waiting::begin(request, reply, paths, self.disk.look)
     }
 
     fn directory(
