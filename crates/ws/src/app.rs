@@ -77,7 +77,8 @@ pub trait App: 'static {
     /// The output has emptied after it had been [`Full`](crate::tcp::Flow::Full).
     fn on_drain(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>) {}
 
-    /// Someone woke this connection by its id. Before `on_open` and behind a Close wakes miss.
+    /// Someone woke this connection by its id, or it was sent what was
+    /// [published](crate::publish). Before `on_open` and behind a Close wakes miss.
     fn on_wake(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>) {}
 
     /// It is over. Exactly once for each state: that of an accepted request, and that of a dial,
@@ -118,6 +119,9 @@ pub enum Failure {
     Silent,
     /// The peer did not answer our Close within [`Config::close`].
     Unanswered,
+    /// A subscriber that was more than [`Config::behind`], and is closed for it
+    /// ([`Config::close_behind`]).
+    Behind,
     /// The peer ended the stream without a Close.
     Truncated,
     /// The stream broke, or was given up.
@@ -134,6 +138,7 @@ impl fmt::Display for Failure {
             Failure::Violation(violation) => violation.fmt(f),
             Failure::Silent => f.write_str("the peer is silent"),
             Failure::Unanswered => f.write_str("the peer did not answer the Close"),
+            Failure::Behind => f.write_str("the peer is too far behind what was published"),
             Failure::Truncated => f.write_str("the stream ended without a Close"),
             Failure::Stream(why) => why.fmt(f),
         }
@@ -157,6 +162,14 @@ pub struct Config {
     /// Bytes; shorter messages are not compressed. 128: of so much JSON a quarter is saved, of half
     /// as much nothing, and either takes 3 µs.
     pub compress_from: usize,
+    /// Bytes of messages published to it that may wait for a subscriber whose output is full; what
+    /// is published beyond is not for it. One message may always wait. 1 MiB: some seconds of a
+    /// busy topic on a slow line. The messages are shared, so that a thousand slow subscribers cost
+    /// little more than one.
+    pub behind: usize,
+    /// A subscriber that missed a message that way is closed, with code 1013, instead of going on
+    /// without it. Off: [`Socket::missed`] tells.
+    pub close_behind: bool,
     /// Without a frame from the peer: then it is sent a Ping. 120 s: below the minutes after
     /// which middleboxes forget a connection, and rare enough to cost nothing.
     pub idle: Duration,
@@ -178,6 +191,8 @@ impl Default for Config {
             deflate: None,
             level: 1,
             compress_from: 128,
+            behind: 1 << 20,
+            close_behind: false,
             idle: Duration::from_secs(120),
             pong: Duration::from_secs(10),
             close: Duration::from_secs(10),

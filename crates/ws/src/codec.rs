@@ -26,8 +26,40 @@ fn kept(takeover: bool, limits: &core::Limits) -> usize {
 #[derive(Default)]
 pub(crate) struct Shared {
     /// By the size of their windows.
-    deflaters: [Option<Box<Deflater>>; (WINDOW_MAX - WINDOW_MIN + 1) as usize],
+    deflaters: [Option<Box<Deflater>>; Shared::WINDOWS],
     pub(crate) inflater: Option<Box<Inflater>>,
+}
+
+impl Shared {
+    /// The sizes of windows.
+    pub(crate) const WINDOWS: usize = (WINDOW_MAX - WINDOW_MIN + 1) as usize;
+
+    /// Where what makes such a window is, if anything does.
+    pub(crate) fn slot(bits: u8) -> Option<usize> {
+        let slot = usize::from(bits.checked_sub(WINDOW_MIN)?);
+        (slot < Self::WINDOWS).then_some(slot)
+    }
+
+    /// Shows `send` what a message for many is compressed to, if it is to be.
+    pub(crate) fn compress(
+        &mut self,
+        slot: usize,
+        config: &Config,
+        payload: &[u8],
+        send: impl FnOnce(&[u8]),
+    ) {
+        let Some(deflater) = self.deflaters.get_mut(slot) else { return };
+        if payload.len() < config.compress_from {
+            return;
+        }
+        let bits = WINDOW_MIN + slot as u8;
+        let deflater = deflater.get_or_insert_with(|| Box::new(Deflater::new(config.level, bits)));
+        let compressed = deflater.message(payload, false);
+        if compressed.len() < payload.len() {
+            send(compressed);
+        }
+        deflater.release(KEPT_SHARED);
+    }
 }
 
 /// What was agreed on, and the windows that are kept.

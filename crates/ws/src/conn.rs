@@ -13,6 +13,7 @@ use crate::core::close::{self, CloseFrame};
 use crate::core::frame::{self, Opcode};
 use crate::core::{self, CloseCode, Receiver, Role, Violation};
 use crate::socket::{Extra, Link, Payload, Stage, mask};
+use crate::topics::Topics;
 use crate::{App, Config, End, Failure, Message, Socket};
 use loopwork_http::core::Fields;
 use loopwork_http::tcp::reactor::{Env, Id};
@@ -202,6 +203,9 @@ impl<A: App> Ws<A> {
             io.end();
         }
         link.stage = Stage::Ended;
+        if std::mem::take(&mut link.subscribed) {
+            io.env.shared.one::<Topics>().leave(io.id);
+        }
         io.resume();
         io.set_deadline(Some(io.env.now.after(self.config.close)));
     }
@@ -252,7 +256,9 @@ impl<A: App> Protocol for Ws<A> {
             if let Some(Extra::Pong(payload)) = owed.as_deref() {
                 let _ = socket.frame(Opcode::Pong, payload.as_slice());
             }
-            self.app.on_drain(&mut c.app, &mut socket);
+            if !socket.subscribed() || socket.deliver() {
+                self.app.on_drain(&mut c.app, &mut socket);
+            }
         }
     }
 
@@ -260,7 +266,12 @@ impl<A: App> Protocol for Ws<A> {
         if c.link.stage == Stage::Open {
             let mut socket =
                 Socket::new(io.reborrow(), &mut c.link, &self.config, &mut self.shared);
-            self.app.on_wake(&mut c.app, &mut socket);
+            if socket.subscribed() {
+                let _room = socket.deliver();
+            }
+            if socket.is_open() {
+                self.app.on_wake(&mut c.app, &mut socket);
+            }
         }
     }
 
@@ -292,6 +303,9 @@ impl<A: App> Protocol for Ws<A> {
 
     fn on_close(&mut self, c: Self::Conn, id: Id, env: &mut Env, why: Close) {
         let Conn { link, app, .. } = c;
+        if link.subscribed {
+            env.shared.one::<Topics>().leave(id);
+        }
         let clean = link.code != CloseCode::ABNORMAL && link.failure.is_none();
         let failure = match (link.failure, why.dial_error()) {
             (None, Some(kind)) => Some(Failure::Connect(kind)),

@@ -48,6 +48,7 @@ mod conn;
 pub mod core;
 mod server;
 mod socket;
+mod topics;
 
 pub use app::{App, Config, End, Failure, Message};
 pub use client::{Open, dial, dial_any};
@@ -57,3 +58,4 @@ pub use loopwork_http as http;
 pub use loopwork_http::tcp;
 pub use server::{Handshake, same_origin};
 pub use socket::Socket;
+pub use topics::{Prepared, publish, subscribers};

@@ -9,6 +9,7 @@ use crate::client::Opening;
 use crate::codec::{Agreed, Shared};
 use crate::core::frame::{self, Fragments, MAX_CONTROL, Opcode};
 use crate::core::{CloseCode, Role, Terms, close};
+use crate::topics::{self, Delivered, Prepared, Topics};
 use crate::{Config, Failure, Message};
 use loopwork_http::tcp::reactor::{Env, Id};
 use loopwork_http::tcp::{Close, Count, Flow, Io, Out, Wishes};
@@ -73,6 +74,8 @@ pub(crate) struct Link {
     pub(crate) role: Role,
     /// A Ping was sent because nothing came.
     pub(crate) pinged: bool,
+    /// It has subscriptions, or what was published waits for it.
+    pub(crate) subscribed: bool,
 }
 
 impl Link {
@@ -87,6 +90,7 @@ impl Link {
             stage,
             role,
             pinged: false,
+            subscribed: false,
         }
     }
 
@@ -157,6 +161,84 @@ impl<'a> Socket<'a> {
             Message::Text(text) => self.plain(Opcode::Text, text.as_bytes()),
             Message::Binary(bytes) => self.plain(Opcode::Binary, bytes),
         }
+    }
+
+    /// Sends a message that was encoded before, for whoever keeps account of its own of who gets
+    /// what. See [`publish`](Socket::publish) for the usual way.
+    pub fn send_prepared(&mut self, message: &Prepared) -> Flow {
+        if self.link.stage != Stage::Open {
+            return self.out.flow();
+        }
+        let to = (self.link.role, self.deflate());
+        match message.write(&mut self.out, to, self.config, self.shared) {
+            Some(flow) => flow,
+            None => self.frame(message.opcode(), message.payload()),
+        }
+    }
+
+    /// Subscribes to a topic, a name of the application's choice, one for all WebSockets of this
+    /// loop; whether that is new. It ends with [`unsubscribe`](Socket::unsubscribe), with
+    /// [`close`](Socket::close) or with the connection.
+    pub fn subscribe(&mut self, topic: impl AsRef<[u8]>) -> bool {
+        if self.link.stage != Stage::Open {
+            return false;
+        }
+        self.link.subscribed = true;
+        let topics = self.env.shared.one::<Topics>();
+        topics.subscribe(self.id, self.config, topic.as_ref())
+    }
+
+    /// Ends a subscription; whether there was one. What was published before still comes.
+    pub fn unsubscribe(&mut self, topic: impl AsRef<[u8]>) -> bool {
+        let topics = self.env.shared.one::<Topics>();
+        let (was, stays) = topics.unsubscribe(self.id, topic.as_ref());
+        self.link.subscribed = stays;
+        was
+    }
+
+    /// Whether it is subscribed to this.
+    #[must_use]
+    pub fn is_subscribed(&mut self, topic: impl AsRef<[u8]>) -> bool {
+        self.env.shared.one::<Topics>().has(self.id, topic.as_ref())
+    }
+
+    /// Publishes a message to all subscribers of a topic but this one; how many get it.
+    /// [`publish`](crate::publish) says how, and leaves nobody out.
+    pub fn publish(&mut self, topic: impl AsRef<[u8]>, message: impl Into<Prepared>) -> usize {
+        topics::publish_but(self.env, topic.as_ref(), Some(self.id), message)
+    }
+
+    /// How many published messages this subscriber has missed since its first subscription,
+    /// because it was more than [`Config::behind`].
+    #[must_use]
+    pub fn missed(&mut self) -> u64 {
+        self.env.shared.one::<Topics>().missed(self.id)
+    }
+
+    #[inline]
+    pub(crate) fn subscribed(&self) -> bool {
+        self.link.subscribed
+    }
+
+    /// Nothing that is published comes here any more.
+    pub(crate) fn leave(&mut self) {
+        if std::mem::take(&mut self.link.subscribed) {
+            self.env.shared.one::<Topics>().leave(self.id);
+        }
+    }
+
+    /// What was published goes out; whether there is room for more.
+    #[inline(never)]
+    pub(crate) fn deliver(&mut self) -> bool {
+        match topics::deliver(self) {
+            Delivered::All(subscribed) => self.link.subscribed = subscribed,
+            Delivered::Some => return false,
+            Delivered::Missed => {
+                self.link.fail(Failure::Behind);
+                self.close(CloseCode::TRY_AGAIN_LATER, "too slow");
+            }
+        }
+        self.link.stage == Stage::Open && self.out.flow() == Flow::Open
     }
 
     /// Whether permessage-deflate was agreed on, and how.
@@ -239,6 +321,7 @@ impl<'a> Socket<'a> {
             let mask = mask(self.link.role, self.env);
             close::encode(self.out.buffer(), code, reason, mask);
             self.link.stage = Stage::Closing;
+            self.leave();
             self.wish.set_deadline(Some(self.env.now.after(self.config.close)));
             // Who reads no more would not see the peer's Close.
             self.wish.resume();
