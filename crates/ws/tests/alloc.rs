@@ -94,5 +94,5 @@ fn an_idle_websocket_is_small() {
     println!("its seat in the host: {} bytes", loopwork_ws::tcp::Host::<Ws<Play>>::SEAT);
     let behind_http = loopwork_ws::tcp::Host::<Http<Site, Ws<Play>>>::SEAT;
     println!("its seat behind HTTP: {behind_http} bytes");
-    const { assert!(Ws::<Play>::STATE <= 64) };
+    const { assert!(Ws::<Play>::STATE <= 56) };
 }
