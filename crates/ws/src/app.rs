@@ -119,6 +119,8 @@ pub enum Failure {
     Silent,
     /// The peer did not answer our Close within [`Config::close`].
     Unanswered,
+    /// Its message was under way while all that were took more than [`Config::pinned`].
+    Pinned,
     /// A subscriber that was more than [`Config::behind`], and is closed for it
     /// ([`Config::close_behind`]).
     Behind,
@@ -138,6 +140,7 @@ impl fmt::Display for Failure {
             Failure::Violation(violation) => violation.fmt(f),
             Failure::Silent => f.write_str("the peer is silent"),
             Failure::Unanswered => f.write_str("the peer did not answer the Close"),
+            Failure::Pinned => f.write_str("too many messages are unfinished"),
             Failure::Behind => f.write_str("the peer is too far behind what was published"),
             Failure::Truncated => f.write_str("the stream ended without a Close"),
             Failure::Stream(why) => why.fmt(f),
@@ -153,6 +156,10 @@ impl std::error::Error for Failure {}
 pub struct Config {
     /// Of messages.
     pub limits: Limits,
+    /// Bytes that the unfinished messages of all connections may take together: whose message grows
+    /// beyond is closed, with code 1013. 1 GiB: sixty-four of the largest messages at once. The
+    /// limits of one connection alone would let a thousand peers hold sixteen.
+    pub pinned: usize,
     /// Server: permessage-deflate (RFC 7692), at most so. `None`: offers of it are declined. A
     /// client offers it by [`Open::deflate`](crate::Open::deflate).
     pub deflate: Option<Terms>,
@@ -175,6 +182,10 @@ pub struct Config {
     pub idle: Duration,
     /// For a sign of life after that Ping: 10 s, several round trips and retransmissions.
     pub pong: Duration,
+    /// From `on_open`: then a Close with code 1001 is sent, in the middle of whatever goes on. No
+    /// end by default; who wants clients to come back at times, so that load spreads over servers
+    /// that were added, says hours.
+    pub life: Duration,
     /// For the peer's Close after ours, and for the end of the stream after both: 10 s.
     pub close: Duration,
     /// Client: from the connection to the end of the server's answer: 10 s. A server has HTTP's
@@ -188,6 +199,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             limits: Limits::default(),
+            pinned: 1 << 30,
             deflate: None,
             level: 1,
             compress_from: 128,
@@ -195,6 +207,7 @@ impl Default for Config {
             close_behind: false,
             idle: Duration::from_secs(120),
             pong: Duration::from_secs(10),
+            life: Duration::MAX,
             close: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             head: HeadLimits::default(),

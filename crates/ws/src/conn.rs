@@ -16,8 +16,10 @@ use crate::socket::{Extra, Link, Payload, Stage, mask};
 use crate::topics::Topics;
 use crate::{App, Config, End, Failure, Message, Socket};
 use loopwork_http::core::Fields;
-use loopwork_http::tcp::reactor::{Env, Id};
+use loopwork_http::tcp::reactor::{CallKey, Env, Id, Instant};
 use loopwork_http::tcp::{Close, Flow, Io, Protocol};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Pongs in answer to one show of input; of the Pings beyond them only the newest is answered
 /// (RFC 6455 §5.5.3). More than any client sends at once that means well.
@@ -35,6 +37,10 @@ pub struct Ws<A> {
     pub config: Config,
     pub(crate) fields: Fields,
     pub(crate) shared: Shared,
+    /// Bytes that unfinished messages take.
+    pinned: usize,
+    /// When [`Config::life`] ends, of those that it ends for, and the call that wakes them then.
+    lives: BTreeMap<Id, (Instant, CallKey)>,
 }
 
 /// The state of one WebSocket.
@@ -55,7 +61,20 @@ impl<C> Conn<C> {
 impl<A: App> Ws<A> {
     /// WebSockets of this application, with the default limits and deadlines.
     pub fn new(app: A) -> Self {
-        Ws { app, config: Config::default(), fields: Fields::new(), shared: Shared::default() }
+        Ws {
+            app,
+            config: Config::default(),
+            fields: Fields::new(),
+            shared: Shared::default(),
+            pinned: 0,
+            lives: BTreeMap::new(),
+        }
+    }
+
+    /// Bytes that unfinished messages take now, of [`Config::pinned`].
+    #[must_use]
+    pub fn pinned(&self) -> usize {
+        self.pinned
     }
 
     /// Bytes of one WebSocket's state, without the application's.
@@ -65,6 +84,13 @@ impl<A: App> Ws<A> {
     pub(crate) fn open(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>) {
         (c.link.stage, c.link.extra) = (Stage::Open, None);
         self.listen_anew(&mut c.link, io);
+        if self.config.life != Duration::MAX {
+            let id = io.id;
+            let call = io.env.after(self.config.life, move |env| env.wake(id));
+            // The connection itself is what the loop runs for.
+            io.env.calls.unref(call);
+            self.lives.insert(id, (io.env.now.after(self.config.life), call));
+        }
         let (config, shared) = (&self.config, &mut self.shared);
         let mut socket = Socket::new(io.reborrow(), &mut c.link, config, shared);
         self.app.on_open(&mut c.app, &mut socket);
@@ -139,6 +165,24 @@ impl<A: App> Ws<A> {
                 used
             }
             _ => used,
+        }
+    }
+
+    /// The message under way took `before`, and takes another room now.
+    #[cold]
+    fn repin(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, before: usize) {
+        let now = c.receiver.pinned(self.config.limits.keep);
+        self.pinned = self.pinned.saturating_sub(before) + now;
+        if now > before && self.pinned > self.config.pinned {
+            self.pinned -= now;
+            c.receiver = Receiver::new(c.link.role);
+            c.link.fail(Failure::Pinned);
+            if c.link.stage == Stage::Open {
+                let mask = mask(c.link.role, io.env);
+                let (code, why) = (CloseCode::TRY_AGAIN_LATER, "too much is under way");
+                close::encode(io.out.buffer(), code, why, mask);
+            }
+            self.end(&mut c.link, io);
         }
     }
 
@@ -245,7 +289,13 @@ impl<A: App> Protocol for Ws<A> {
         if c.link.stage == Stage::Opening {
             return used;
         }
-        used + self.frames(c, io, &mut bytes[used..])
+        let keep = self.config.limits.keep;
+        let before = c.receiver.pinned(keep);
+        let more = self.frames(c, io, &mut bytes[used..]);
+        if c.receiver.pinned(keep) != before {
+            self.repin(c, io, before);
+        }
+        used + more
     }
 
     fn on_drain(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
@@ -264,10 +314,14 @@ impl<A: App> Protocol for Ws<A> {
 
     fn on_wake(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         if c.link.stage == Stage::Open {
+            let id = io.id;
             let mut socket =
                 Socket::new(io.reborrow(), &mut c.link, &self.config, &mut self.shared);
             if socket.subscribed() {
                 let _room = socket.deliver();
+            }
+            if self.lives.get(&id).is_some_and(|(end, _)| socket.env.now >= *end) {
+                socket.close(CloseCode::GOING_AWAY, "its time is over");
             }
             if socket.is_open() {
                 self.app.on_wake(&mut c.app, &mut socket);
@@ -302,7 +356,11 @@ impl<A: App> Protocol for Ws<A> {
     }
 
     fn on_close(&mut self, c: Self::Conn, id: Id, env: &mut Env, why: Close) {
-        let Conn { link, app, .. } = c;
+        let Conn { receiver, link, app } = c;
+        self.pinned = self.pinned.saturating_sub(receiver.pinned(self.config.limits.keep));
+        if let Some((_, call)) = self.lives.remove(&id) {
+            env.calls.cancel(call);
+        }
         if link.subscribed {
             env.shared.one::<Topics>().leave(id);
         }

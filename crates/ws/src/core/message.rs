@@ -221,6 +221,13 @@ impl Receiver {
         self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.capacity())
     }
 
+    /// Bytes of buffer that the message under way takes, beyond what may be kept without one.
+    #[inline]
+    #[must_use]
+    pub fn pinned(&self, keep: usize) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.capacity().saturating_sub(keep))
+    }
+
     fn fail(&mut self) {
         self.closed = true;
         self.partial = None;
