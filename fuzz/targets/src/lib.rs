@@ -9,7 +9,9 @@
 //!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
 
 mod client;
+mod chat;
 mod cuts;
+mod deflate;
 mod files;
 mod form;
 mod http;
@@ -20,6 +22,8 @@ mod url;
 mod ws;
 
 pub use client::http_client_ops;
+pub use chat::ws_ops;
+pub use deflate::ws_deflate;
 pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
@@ -33,7 +37,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 16] = [
+pub const TARGETS: [(&str, Target); 18] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -46,6 +50,8 @@ pub const TARGETS: [(&str, Target); 16] = [
     ("ws_frame", ws_frame),
     ("ws_cuts", ws_cuts),
     ("ws_handshake", ws_handshake),
+    ("ws_deflate", ws_deflate),
+    ("ws_ops", ws_ops),
     ("tcp_ops", tcp_ops),
     ("url", url),
     ("path_resolve", path_resolve),
