@@ -5,7 +5,7 @@
 //! * Whatever ends a connection, `on_close` says it, once, and takes its state.
 
 use crate::core::handshake::BadAnswer;
-use crate::core::{CloseCode, Limits, Terms, Violation};
+use crate::core::{CloseCode, Limits, Part, Terms, Violation};
 use crate::{Handshake, Socket};
 use loopwork_http::Offer;
 use loopwork_http::core::{Limits as HeadLimits, Malformed, Request, Response};
@@ -67,6 +67,11 @@ pub trait App: 'static {
     /// A message came. No further one is shown while the output is full or after
     /// [`Socket::pause`].
     fn on_message(&mut self, conn: &mut Self::Conn, socket: &mut Socket<'_>, message: Message<'_>);
+
+    /// A part of a message came, to a connection that [shows them](Socket::receive_parts): it gets
+    /// no `on_message`. No further part is shown while the output is full or after
+    /// [`Socket::pause`].
+    fn on_part(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>, _part: Part<'_>) {}
 
     /// A Ping came; its Pong goes out by itself.
     fn on_ping(&mut self, _conn: &mut Self::Conn, _socket: &mut Socket<'_>, _payload: &[u8]) {}

@@ -11,7 +11,7 @@
 use crate::codec::{self, Shared};
 use crate::core::close::{self, CloseFrame};
 use crate::core::frame::{self, Opcode};
-use crate::core::{self, CloseCode, Receiver, Role, Violation};
+use crate::core::{self, CloseCode, Part, Receiver, Role, Violation};
 use crate::socket::{Extra, Link, Payload, Stage, mask};
 use crate::topics::Topics;
 use crate::{App, Config, End, Failure, Message, Socket};
@@ -94,6 +94,7 @@ impl<A: App> Ws<A> {
         let (config, shared) = (&self.config, &mut self.shared);
         let mut socket = Socket::new(io.reborrow(), &mut c.link, config, shared);
         self.app.on_open(&mut c.app, &mut socket);
+        c.receiver.by_parts(c.link.parts);
     }
 
     /// The peer is there: the deadline begins anew.
@@ -125,7 +126,7 @@ impl<A: App> Ws<A> {
             };
             used += n;
             let Some(message) = message else { break };
-            heard = true;
+            let before = std::mem::replace(&mut heard, true);
             let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
             match message {
                 core::Message::Compressed(opcode, payload) => {
@@ -145,6 +146,11 @@ impl<A: App> Ws<A> {
                 }
                 core::Message::Binary(bytes) => {
                     self.app.on_message(app, &mut socket, Message::Binary(bytes));
+                }
+                core::Message::Part(part) => {
+                    // Who drips a message is heard when it is whole.
+                    heard = before || part.last;
+                    self.app.on_part(app, &mut socket, part);
                 }
                 core::Message::Ping(payload) => {
                     pongs.owe(&mut socket, payload);
@@ -200,10 +206,17 @@ impl<A: App> Ws<A> {
         // Out of the socket's reach while its message is shown.
         let slot = if takeover { &mut agreed.inflater } else { &mut self.shared.inflater };
         let mut inflater = slot.take().unwrap_or_default();
-        let limits = &self.config.limits;
+        let (limits, parts) = (&self.config.limits, link.parts);
         let told = codec::inflate(&mut inflater, takeover, limits, opcode, payload, |message| {
             let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
-            self.app.on_message(app, &mut socket, message);
+            if !parts {
+                return self.app.on_message(app, &mut socket, message);
+            }
+            let (text, bytes) = match &message {
+                Message::Text(text) => (true, text.as_bytes()),
+                Message::Binary(bytes) => (false, &**bytes),
+            };
+            self.app.on_part(app, &mut socket, Part { text, first: true, last: true, bytes });
         });
         match link.deflate.as_mut() {
             Some(agreed) if takeover => agreed.inflater = Some(inflater),

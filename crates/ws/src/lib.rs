@@ -53,7 +53,7 @@ mod topics;
 pub use app::{App, Config, End, Failure, Message};
 pub use client::{Open, dial, dial_any};
 pub use conn::{Conn, Ws};
-pub use core::{CloseCode, Fragments, Limits, Terms};
+pub use core::{CloseCode, Fragments, Limits, Part, Terms};
 pub use loopwork_http as http;
 pub use loopwork_http::tcp;
 pub use server::{Handshake, same_origin};

@@ -76,6 +76,8 @@ pub(crate) struct Link {
     pub(crate) pinged: bool,
     /// It has subscriptions, or what was published waits for it.
     pub(crate) subscribed: bool,
+    /// Messages are shown by parts.
+    pub(crate) parts: bool,
 }
 
 impl Link {
@@ -91,6 +93,7 @@ impl Link {
             role,
             pinged: false,
             subscribed: false,
+            parts: false,
         }
     }
 
@@ -337,6 +340,13 @@ impl<'a> Socket<'a> {
         if self.link.stage == Stage::Open {
             self.io().read_when_full(on);
         }
+    }
+
+    /// Shows messages by parts, as they come ([`App::on_part`](crate::App::on_part)), instead of
+    /// whole: nothing of them is kept here, so that `Limits::message` may be as large as one likes.
+    /// A compressed message is still inflated as a whole, and is one part. To be said in `on_open`.
+    pub fn receive_parts(&mut self) {
+        self.link.parts = true;
     }
 
     /// Gives the connection up now: what has not gone out is lost, and nothing more is shown.

@@ -41,6 +41,20 @@ impl Default for Limits {
     }
 }
 
+/// A part of a message that is not gathered: what has come of it, and not been shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Of a text message. Its parts may end inside a character; that there is none which begins
+    /// wrong has been checked, and with the last one that none is unfinished.
+    pub text: bool,
+    /// Nothing of the message was shown before.
+    pub first: bool,
+    /// The message ends here.
+    pub last: bool,
+    /// Its bytes, unmasked; only the last part may have none.
+    pub bytes: &'a [u8],
+}
+
 /// What arrived. It lives until the next call of [`Receiver::next`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -52,6 +66,9 @@ pub enum Message<'a> {
     /// for an [`Inflater`](super::deflate::Inflater). What is text in the end is not checked. Only
     /// of a receiver that is told so by [`Receiver::inflates`].
     Compressed(Opcode, &'a [u8]),
+    /// A part of a message. Only of a receiver that is told so by [`Receiver::by_parts`], and then
+    /// all messages come so, but compressed ones.
+    Part(Part<'a>),
     /// A Ping: a Pong with the same payload (at most 125 bytes) is owed (§5.5.3).
     Ping(&'a [u8]),
     /// A Pong, asked for or not.
@@ -69,6 +86,8 @@ pub struct Receiver {
     closed: bool,
     /// RSV1 says that a message is compressed.
     inflates: bool,
+    /// Messages are not gathered.
+    parts: bool,
 }
 
 /// Where the message is that `advance` found.
@@ -77,6 +96,8 @@ enum Found {
     Here(Opcode, usize),
     /// There, too, but compressed.
     Compressed(Opcode, usize),
+    /// There, too, from here to the end of what was used: a part.
+    Part { text: bool, first: bool, last: bool, start: usize },
     /// In `Partial::control`.
     Control(Opcode),
     /// In `Partial::text` or `Partial::binary`.
@@ -108,6 +129,8 @@ struct Partial {
     frames: u32,
     /// The message in `text` or `binary` was shown: it goes with the next call.
     shown: bool,
+    /// Of a message that is not gathered: a part of it was shown.
+    begun: bool,
     control: Control,
 }
 
@@ -133,13 +156,19 @@ impl Receiver {
     /// The receiver of a new connection; `role` is ours.
     #[must_use]
     pub const fn new(role: Role) -> Receiver {
-        Receiver { partial: None, role, closed: false, inflates: false }
+        Receiver { partial: None, role, closed: false, inflates: false, parts: false }
     }
 
     /// Whether permessage-deflate was agreed on, so that messages may be
     /// [compressed](Message::Compressed). Off at first.
     pub const fn inflates(&mut self, on: bool) {
         self.inflates = on;
+    }
+
+    /// Whether messages are shown by parts, as they come, and nothing of them is kept. Off at
+    /// first. The limits hold all the same. To be said before the first message.
+    pub const fn by_parts(&mut self, on: bool) {
+        self.parts = on;
     }
 
     /// Takes the next message from `bytes`; gives how many bytes were used, and the message.
@@ -183,6 +212,10 @@ impl Receiver {
             }
             Some(Found::Compressed(opcode, start)) => {
                 Message::Compressed(opcode, bytes.get(start..used).unwrap_or_default())
+            }
+            Some(Found::Part { text, first, last, start }) => {
+                let bytes = bytes.get(start..used).unwrap_or_default();
+                Message::Part(Part { text, first, last, bytes })
             }
             Some(found) => {
                 // What was gathered is checked already: no error comes from here.
@@ -257,8 +290,12 @@ impl Receiver {
             if let Some(partial) = &mut self.partial
                 && let Some(cut) = partial.frame
             {
-                let (taken, found) =
-                    partial.absorb(cut, bytes.get_mut(used..).unwrap_or_default(), limits)?;
+                let rest = bytes.get_mut(used..).unwrap_or_default();
+                let (taken, found) = if self.parts && partial.is_shown_by_parts(cut.opcode) {
+                    partial.pass(cut, rest, used)?
+                } else {
+                    partial.absorb(cut, rest, limits)?
+                };
                 used += taken;
                 if found.is_some() || partial.frame.is_some() {
                     return Ok((used, found));
@@ -273,8 +310,11 @@ impl Receiver {
                 if let Some(key) = header.mask {
                     mask::apply(key, bytes.get_mut(used..end).unwrap_or_default());
                 }
-                let found = if header.rsv1 { Found::Compressed } else { Found::Here };
-                return Ok((end, Some(found(header.opcode, used))));
+                if header.rsv1 | self.parts {
+                    let payload = bytes.get(used..end).unwrap_or_default();
+                    return Ok((end, Some(special(&header, payload, used)?)));
+                }
+                return Ok((end, Some(Found::Here(header.opcode, used))));
             }
             self.partial.get_or_insert_default().begin(&header);
         }
@@ -327,6 +367,22 @@ fn whole_here(header: &Header, start: usize, available: usize) -> Option<usize> 
     (end <= available).then_some(end)
 }
 
+/// A message that lies unmasked from `start`, but is compressed, or the only part of itself.
+#[cold]
+fn special(header: &Header, payload: &[u8], start: usize) -> Result<Found, Violation> {
+    let text = header.opcode == Opcode::Text;
+    if header.rsv1 {
+        return Ok(Found::Compressed(header.opcode, start));
+    }
+    if header.opcode.is_control() {
+        return Ok(Found::Here(header.opcode, start));
+    }
+    if text {
+        simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
+    }
+    Ok(Found::Part { text, first: true, last: true, start })
+}
+
 /// The message that lies unmasked in `payload`.
 fn show(opcode: Opcode, payload: &mut [u8]) -> Result<Message<'_>, Violation> {
     Ok(match opcode {
@@ -346,6 +402,8 @@ impl Partial {
             Found::Data(Kind::Text) => Ok(Message::Text(&self.text)),
             Found::Data(Kind::Binary) => Ok(Message::Binary(&mut self.binary)),
             Found::Data(Kind::Compressed(opcode)) => Ok(Message::Compressed(*opcode, &self.binary)),
+            // Shown where it lies.
+            Found::Part { .. } => Ok(Message::Binary(&mut [])),
             Found::Control(opcode) | Found::Here(opcode, _) | Found::Compressed(opcode, _) => {
                 let len = usize::from(self.control.len);
                 show(*opcode, self.control.bytes.get_mut(..len).unwrap_or_default())
@@ -373,6 +431,45 @@ impl Partial {
             mask: header.mask.map(Mask::new),
             remaining: header.len,
         });
+    }
+
+    /// Whether the frame under way is of a message that can be shown by parts.
+    fn is_shown_by_parts(&self, opcode: Opcode) -> bool {
+        !opcode.is_control() && !matches!(self.kind, Some(Kind::Compressed(_)))
+    }
+
+    /// Takes what there is of the payload of the frame under way, to be shown where it lies: from
+    /// `start`.
+    fn pass(
+        &mut self,
+        mut cut: Cut,
+        bytes: &mut [u8],
+        start: usize,
+    ) -> Result<(usize, Option<Found>), Violation> {
+        let taken = usize::try_from(cut.remaining).unwrap_or(usize::MAX).min(bytes.len());
+        let part = bytes.get_mut(..taken).unwrap_or_default();
+        if let Some(mask) = &mut cut.mask {
+            mask.apply(part);
+        }
+        let text = self.kind == Some(Kind::Text);
+        if text {
+            self.decoder.decode(part).map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
+        }
+        self.size = self.size.saturating_add(taken);
+        cut.remaining -= taken as u64;
+        let ends = cut.remaining == 0;
+        self.frame = (!ends).then_some(cut);
+        let (first, last) = (!self.begun, ends && cut.fin);
+        if last {
+            self.decoder.finish().map_err(|InvalidUtf8| Violation::InvalidUtf8)?;
+            self.kind = None;
+            self.shown = true;
+        }
+        if taken == 0 && !last {
+            return Ok((0, None));
+        }
+        self.begun = true;
+        Ok((taken, Some(Found::Part { text, first, last, start })))
     }
 
     /// Takes what there is of the payload of the frame under way.
@@ -445,6 +542,7 @@ impl Partial {
         self.size = 0;
         self.frames = 0;
         self.shown = false;
+        self.begun = false;
     }
 }
 

@@ -52,4 +52,4 @@ pub use close::{CloseCode, CloseFrame};
 pub use error::Violation;
 pub use extension::Terms;
 pub use frame::{Fragments, Opcode, Role};
-pub use message::{Limits, Message, Receiver};
+pub use message::{Limits, Message, Part, Receiver};

@@ -18,6 +18,7 @@ impl From<Message<'_>> for Got {
         match message {
             Message::Text(text) => Got::Text(text.to_owned()),
             Message::Binary(bytes) => Got::Binary(bytes.to_vec()),
+            Message::Part(_) => panic!("nobody asked for parts"),
             Message::Compressed(..) => panic!("nothing was agreed on"),
             Message::Ping(bytes) => Got::Ping(bytes.to_vec()),
             Message::Pong(bytes) => Got::Pong(bytes.to_vec()),
