@@ -43,7 +43,8 @@ fn message(op: u8, whose: u8, nth: u8, kind: u8) -> Vec<u8> {
         size => usize::from(size) * 13,
     };
     let mut bytes = vec![b'a' + kind, b'a' + whose, b'a' + nth];
-    bytes.extend((0..size).map(|at| b'0' + ((at * 7 + usize::from(nth)) % 64) as u8));
+    let first = usize::from(nth) * 31 + usize::from(whose) * 17;
+    bytes.extend((0..size).map(|at| b'0' + ((at * at / 7 + first) % 64) as u8));
     bytes
 }
 
