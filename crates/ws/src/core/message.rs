@@ -15,6 +15,7 @@ use super::close::{self, CloseFrame};
 use super::error::Violation;
 use super::frame::{self, Header, MAX_CONTROL, Opcode, Role};
 use super::mask::{self, Mask};
+use super::part::{Part, Which};
 use super::utf8::{Decoder, InvalidUtf8};
 
 /// The least a message buffer grows to, so that the first few bytes do not grow it one by one.
@@ -39,20 +40,6 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits { message: 16 << 20, frames: 1 << 17, keep: 1 << 10 }
     }
-}
-
-/// A part of a message that is not gathered: what has come of it, and not been shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part<'a> {
-    /// Of a text message. Its parts may end inside a character; that there is none which begins
-    /// wrong has been checked, and with the last one that none is unfinished.
-    pub text: bool,
-    /// Nothing of the message was shown before.
-    pub first: bool,
-    /// The message ends here.
-    pub last: bool,
-    /// Its bytes, unmasked; only the last part may have none.
-    pub bytes: &'a [u8],
 }
 
 /// What arrived. It lives until the next call of [`Receiver::next`].
@@ -97,7 +84,7 @@ enum Found {
     /// There, too, but compressed.
     Compressed(Opcode, usize),
     /// There, too, from here to the end of what was used: a part.
-    Part { text: bool, first: bool, last: bool, start: usize },
+    Part(Which, usize),
     /// In `Partial::control`.
     Control(Opcode),
     /// In `Partial::text` or `Partial::binary`.
@@ -213,9 +200,8 @@ impl Receiver {
             Some(Found::Compressed(opcode, start)) => {
                 Message::Compressed(opcode, bytes.get(start..used).unwrap_or_default())
             }
-            Some(Found::Part { text, first, last, start }) => {
-                let bytes = bytes.get(start..used).unwrap_or_default();
-                Message::Part(Part { text, first, last, bytes })
+            Some(Found::Part(which, start)) => {
+                Message::Part(which.part(bytes.get(start..used).unwrap_or_default()))
             }
             Some(found) => {
                 // What was gathered is checked already: no error comes from here.
@@ -380,7 +366,7 @@ fn special(header: &Header, payload: &[u8], start: usize) -> Result<Found, Viola
     if text {
         simdutf8::basic::from_utf8(payload).map_err(|_| Violation::InvalidUtf8)?;
     }
-    Ok(Found::Part { text, first: true, last: true, start })
+    Ok(Found::Part(Which::new(text, true, true), start))
 }
 
 /// The message that lies unmasked in `payload`.
@@ -403,7 +389,7 @@ impl Partial {
             Found::Data(Kind::Binary) => Ok(Message::Binary(&mut self.binary)),
             Found::Data(Kind::Compressed(opcode)) => Ok(Message::Compressed(*opcode, &self.binary)),
             // Shown where it lies.
-            Found::Part { .. } => Ok(Message::Binary(&mut [])),
+            Found::Part(..) => Ok(Message::Binary(&mut [])),
             Found::Control(opcode) | Found::Here(opcode, _) | Found::Compressed(opcode, _) => {
                 let len = usize::from(self.control.len);
                 show(*opcode, self.control.bytes.get_mut(..len).unwrap_or_default())
@@ -469,7 +455,7 @@ impl Partial {
             return Ok((0, None));
         }
         self.begun = true;
-        Ok((taken, Some(Found::Part { text, first, last, start })))
+        Ok((taken, Some(Found::Part(Which::new(text, first, last), start))))
     }
 
     /// Takes what there is of the payload of the frame under way.

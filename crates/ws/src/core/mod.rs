@@ -46,10 +46,12 @@ pub mod frame;
 pub mod handshake;
 pub mod mask;
 pub mod message;
+pub mod part;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseFrame};
 pub use error::Violation;
 pub use extension::Terms;
 pub use frame::{Fragments, Opcode, Role};
-pub use message::{Limits, Message, Part, Receiver};
+pub use message::{Limits, Message, Receiver};
+pub use part::Part;
