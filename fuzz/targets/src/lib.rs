@@ -8,8 +8,8 @@
 //! * Each target is in [`TARGETS`], has a binary of its name in `fuzz/fuzz_targets` and a folder
 //!   of its name in `fuzz/corpus`; `tests/replay.rs` holds to that, and replays all of it.
 
-mod client;
 mod chat;
+mod client;
 mod cuts;
 mod deflate;
 mod files;
@@ -21,8 +21,8 @@ mod tcp;
 mod url;
 mod ws;
 
-pub use client::http_client_ops;
 pub use chat::ws_ops;
+pub use client::http_client_ops;
 pub use deflate::ws_deflate;
 pub use files::{path_resolve, range_header};
 pub use form::http_form;
