@@ -1,8 +1,8 @@
-// Chromium and `serve`: a WebSocket, the listing, an application of one page, a video. browser.mjs ECHO LISTING APP VIDEO
-// [PICTURES] prints a line for each check; with a folder it leaves pictures there.
+// Chromium and `serve`: a WebSocket, the listing, an application of one page, a video; and the chat. browser.mjs ECHO LISTING APP VIDEO
+// CHAT [PICTURES] prints a line for each check; with a folder it leaves pictures there.
 import { createRequire } from 'node:module';
 const { chromium } = createRequire(process.env.MODULES + '/')('playwright-core');
-const [echo, listing, app, video, pictures] = process.argv.slice(2);
+const [echo, listing, app, video, chat, pictures] = process.argv.slice(2);
 const check = (name, seen, wanted) => console.log([seen === wanted ? 'ok' : 'bad', name, seen === wanted ? seen : `saw «${seen}», wanted «${wanted}»`].join('\t'));
 
 const browser = await chromium.launch({
@@ -24,6 +24,26 @@ async function socket() {
   await page.goto(echo);
   await page.waitForFunction(() => document.getElementById('seen').textContent.startsWith('echoed'), null, { timeout: 20000 });
   check('page and echo', await page.textContent('#seen'), 'echoed: 你好, 5 bytes');
+}
+
+async function chatting() {
+  const [one, other, elsewhere] = [await open({}), await open({}), await open({})];
+  const log = async (page) => (await page.textContent('#log')).trim().replaceAll('\n', ' | ');
+  const hears = (page, line) => page.waitForFunction((line) => document.getElementById('log').textContent.includes(line), line, { timeout: 20000 });
+  await one.goto(`${chat}/rooms/a`);
+  await hears(one, 'guest 1 is here');
+  await other.goto(`${chat}/rooms/a`);
+  await hears(one, 'guest 2 is here');
+  await elsewhere.goto(`${chat}/rooms/b`);
+  await hears(elsewhere, 'guest 3 is here');
+  await other.fill('#line', 'hello, 你好 <b>');
+  await other.press('#line', 'Enter');
+  await hears(one, 'hello');
+  await hears(other, 'hello');
+  await other.close();
+  await hears(one, 'has left');
+  check('chat, what one hears', await log(one), 'guest 1 is here | guest 2 is here | guest 2: hello, 你好 <b> | guest 2 has left');
+  check('chat, another room', await log(elsewhere), 'guest 3 is here');
 }
 
 async function listings() {
@@ -103,6 +123,7 @@ async function seeking() {
 
 try {
   await socket();
+  await chatting();
   await listings();
   await application();
   await seeking();

@@ -1,5 +1,5 @@
 # Headless Chromium: a page of `serve` and its WebSocket; a listing, an application of one page, and a video in which one seeks.
-# PICTURES=docs/img tests/peers/run chromium takes the pictures of the documentation anew.
+# Two pages of the example chat. PICTURES=docs/img tests/peers/run chromium takes the pictures of the documentation anew.
 modules=$(realpath -m "${CARGO_TARGET_DIR:-target}/peers/node") venv=${CARGO_TARGET_DIR:-target}/peers/venv
 if ! have chromium || ! have node; then
   skip chromium "not found: apt-get install chromium nodejs npm"
@@ -25,7 +25,9 @@ else
   start serve "$site" -p 0; listing=$url
   start serve "$here/spa" -p 0 --spa; app=$url
   start serve "$tmp/video" -p 0; video=$url
+  cargo build --quiet -p loopwork --example chat || exit 1
+  launch "${CARGO_TARGET_DIR:-target}/debug/examples/chat" 127.0.0.1:0; chat=$url
   while IFS=$'\t' read -r verdict name seen; do "$verdict" "$name" "$seen"; done \
-    < <(MODULES=$modules timeout 180 node "$here/browser.mjs" "$echo" "$listing" "$app" "$video" ${PICTURES:+"$PICTURES"})
-  stop; stop; stop; stop
+    < <(MODULES=$modules timeout 180 node "$here/browser.mjs" "$echo" "$listing" "$app" "$video" "$chat" ${PICTURES:+"$PICTURES"})
+  stop; stop; stop; stop; stop
 fi
