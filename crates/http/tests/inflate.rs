@@ -127,7 +127,7 @@ fn members_follow_each_other_and_nothing_else_does() {
 }
 
 #[test]
-fn what_is_cut_or_damaged_is_noticed() {
+fn hostile_54_what_is_cut_or_damaged_is_noticed() {
     let (gz, zl) = (gzip(&text()), zlib(&text()));
     for (coding, coded) in [("gzip", &gz), ("deflate", &zl)] {
         for end in (1..coded.len()).step_by(97).chain([coded.len() - 1]) {
@@ -173,7 +173,7 @@ fn what_is_not_known_is_not_guessed() {
 }
 
 #[test]
-fn bombs_are_stopped() {
+fn hostile_54_bombs_are_stopped() {
     let mut caps = Caps::default();
     let zeros = vec![0; 20 << 20];
     let bomb = gzip(&zeros);
