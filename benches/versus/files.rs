@@ -14,15 +14,12 @@ use crate::server::Server;
 use crate::sys;
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FLAGS: [&str; 6] = ["--rounds", "--seconds", "--loads", "--only", "--parts", "--json"];
 /// Before a server's processor is looked at: what fills caches at first has done so.
 const WARM: Duration = Duration::from_millis(150);
-/// A server that does not listen by then has failed: behind a tool it begins slowly.
-const BEGUN: Duration = Duration::from_secs(20);
 
 /// A file that is asked for.
 #[derive(Clone, Copy)]
@@ -155,16 +152,7 @@ pub(crate) fn serve(name: &str, folder: &str, core: &str) -> io::Result<()> {
 
 /// Starts a server on the first core, behind a tool if one is given, and waits until it listens.
 fn start(tool: &[&str], name: &str, folder: &Folder) -> io::Result<Server> {
-    let server = Server::of(tool, &["file-server", name, &folder.0.display().to_string(), "0"])?;
-    let asked = Instant::now();
-    // They tell their port before they listen.
-    while let Err(e) = TcpStream::connect(("127.0.0.1", server.port)) {
-        if asked.elapsed() > BEGUN {
-            return Err(e);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(server)
+    Server::listening(tool, &["file-server", name, &folder.0.display().to_string(), "0"])
 }
 
 /// Runs all of it, or the `--parts` that are named: `rates`, `calls`.

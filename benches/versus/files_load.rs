@@ -6,12 +6,13 @@
 //! * On every connection the first answer's body is compared with the file before anything is
 //!   measured. A byte too many ends it with an error, and so does one too few.
 
+use crate::closed_loop::{self, Asker};
 use crate::load::Done;
 use crate::sys;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What every answer begins with.
 const BEGIN: &[u8] = b"HTTP/1.1 200 ";
@@ -76,32 +77,7 @@ impl Clients {
     /// # Errors
     /// A connection that ends, a byte too many, or nothing at all for a while.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Done> {
-        let mut events = [sys::NO_EVENT; 256];
-        let (start, mut count, mut busy) = (Instant::now(), 0, self.conns.len());
-        for i in 0..self.conns.len() {
-            self.ask(i)?;
-        }
-        while busy > 0 {
-            let n = match sys::epoll_wait(self.epoll, &mut events, PATIENCE.as_millis() as i32) {
-                Ok(0) => return Err(ErrorKind::TimedOut.into()),
-                // This process was stopped and goes on.
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let over = start.elapsed() >= time;
-            for event in &events[..n] {
-                let i = event.u64 as usize;
-                if !self.hear(i)? {
-                    continue;
-                }
-                count += 1;
-                match over {
-                    true => busy -= 1,
-                    false => self.ask(i)?,
-                }
-            }
-        }
-        Ok(Done { count, time: start.elapsed() })
+        closed_loop::run(self, time)
     }
 
     /// So many times all connections ask, and then all are heard.
@@ -109,15 +85,15 @@ impl Clients {
     /// # Errors
     /// As [`run`](Self::run).
     pub(crate) fn lockstep(&mut self, times: u64) -> io::Result<()> {
-        for _ in 0..times {
-            for i in 0..self.conns.len() {
-                self.ask(i)?;
-            }
-            for i in 0..self.conns.len() {
-                while !self.hear(i)? {}
-            }
-        }
-        Ok(())
+        closed_loop::lockstep(self, times)
+    }
+}
+
+impl Asker for Clients {
+    const PATIENCE: Duration = PATIENCE;
+
+    fn conns(&self) -> (usize, RawFd) {
+        (self.conns.len(), self.epoll)
     }
 
     fn ask(&mut self, i: usize) -> io::Result<()> {
@@ -128,7 +104,7 @@ impl Clients {
     }
 
     /// Reads once; whether all is there.
-    fn hear(&mut self, i: usize) -> io::Result<bool> {
+    fn hear(&mut self, i: usize, _: u32) -> io::Result<bool> {
         let conn = &mut self.conns[i];
         let n = match sys::read(conn.stream.as_raw_fd(), &mut self.buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

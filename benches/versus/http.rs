@@ -1,6 +1,7 @@
 //! `versus http`: a greeting by HTTP/1.1, by ours and by peers.
 
 use crate::args::Args;
+use crate::compared::Compared;
 use crate::exact::{self, Calls};
 use crate::http_load::{Clients, Load};
 use crate::http_report::{self, Answer, Memory, Results, Row};
@@ -11,9 +12,8 @@ use crate::server::Server;
 use crate::{chart, sys};
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FLAGS: [&str; 7] =
     ["--rounds", "--seconds", "--loads", "--only", "--parts", "--json", "--svg"];
@@ -21,8 +21,6 @@ const FLAGS: [&str; 7] =
 const WARM: Duration = Duration::from_millis(150);
 /// Connections while memory is measured, and answers on each before.
 const HELD: (usize, u64) = (256, 20);
-/// A server that does not listen by then has failed: behind a tool it begins slowly.
-const BEGUN: Duration = Duration::from_secs(20);
 /// Bytes of a kibibyte.
 const KIB: u64 = 1024;
 
@@ -70,16 +68,7 @@ pub(crate) fn start(
     folder: &Folder,
 ) -> io::Result<Server> {
     let path = folder.0.display().to_string();
-    let server = Server::of(tool, &["http-server", name, &depth.to_string(), &path, "0"])?;
-    let asked = Instant::now();
-    // Some tell their port before they listen.
-    while let Err(e) = TcpStream::connect(("127.0.0.1", server.port)) {
-        if asked.elapsed() > BEGUN {
-            return Err(e);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(server)
+    Server::listening(tool, &["http-server", name, &depth.to_string(), &path, "0"])
 }
 
 /// Runs all of it, or the `--parts` that are named: `rates`, `calls`, `exact`, `memory`.
@@ -103,7 +92,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
     let servers: Vec<&'static str> = wanted.into_iter().filter(there).collect();
     if part("rates") || part("calls") {
         println!("\n{rounds} alternating rounds of {seconds} s; {}\n", report::machine());
-        println!("{}", http_report::HEAD);
+        println!("{}", http_report::head());
         for (_, load) in LOADS.into_iter().filter(|load| args.lists("--loads", load.0)) {
             let rounds = part("rates").then_some(rounds);
             results.rows.extend(rates(&servers, load, (rounds, time), part("calls"), &folder)?);
@@ -182,7 +171,8 @@ fn rates(
         }
         let (raw, ours) = (raw.clone(), ours.clone());
         let calls = calls.and_then(Result::ok);
-        let row = Row { load, server, measured: of(server), raw, ours, calls };
+        let compared = Compared { measured: of(server), raw, ours, calls };
+        let row = Row { load, server, compared };
         println!("{}", row.line());
         rows.push(row);
     }

@@ -7,6 +7,7 @@
 //! * What it learnt is compared on every connection, byte by byte but for the date, before
 //!   anything is measured. A byte too many ends it with an error, and so does one too few.
 
+use crate::closed_loop::{self, Asker};
 use crate::load::Done;
 use crate::sys;
 use loopwork_benches::MINIMAL;
@@ -161,32 +162,8 @@ impl Clients {
     /// # Errors
     /// A connection that ends, a byte too many, or nothing at all for a while.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Done> {
-        let mut events = [sys::NO_EVENT; 1024];
-        let (start, mut count, mut busy) = (Instant::now(), 0, self.conns.len());
-        for i in 0..self.conns.len() {
-            self.ask(i)?;
-        }
-        while busy > 0 {
-            let n = match sys::epoll_wait(self.epoll, &mut events, PATIENCE.as_millis() as i32) {
-                Ok(0) => return Err(ErrorKind::TimedOut.into()),
-                // This process was stopped and goes on.
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let over = start.elapsed() >= time;
-            for event in &events[..n] {
-                let i = event.u64 as usize;
-                if !self.hear(i)? {
-                    continue;
-                }
-                count += self.depth as u64;
-                match over {
-                    true => busy -= 1,
-                    false => self.ask(i)?,
-                }
-            }
-        }
-        Ok(Done { count, time: start.elapsed() })
+        let Done { count, time } = closed_loop::run(self, time)?;
+        Ok(Done { count: count * self.depth as u64, time })
     }
 
     /// All connections ask, then all are heard: a turn of the server has all of them ready,
@@ -197,15 +174,16 @@ impl Clients {
     pub(crate) fn lockstep(&mut self, requests: u64) -> io::Result<u64> {
         let each = (self.conns.len() * self.depth) as u64;
         let rounds = requests.div_ceil(each);
-        for _ in 0..rounds {
-            for i in 0..self.conns.len() {
-                self.ask(i)?;
-            }
-            for i in 0..self.conns.len() {
-                while !self.hear(i)? {}
-            }
-        }
+        closed_loop::lockstep(self, rounds)?;
         Ok(rounds * each)
+    }
+}
+
+impl Asker for Clients {
+    const PATIENCE: Duration = PATIENCE;
+
+    fn conns(&self) -> (usize, RawFd) {
+        (self.conns.len(), self.epoll)
     }
 
     fn ask(&mut self, i: usize) -> io::Result<()> {
@@ -219,7 +197,7 @@ impl Clients {
     }
 
     /// Reads once; whether all is answered.
-    fn hear(&mut self, i: usize) -> io::Result<bool> {
+    fn hear(&mut self, i: usize, _: u32) -> io::Result<bool> {
         let conn = &mut self.conns[i];
         let n = match sys::read(conn.stream.as_raw_fd(), &mut self.buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

@@ -1,20 +1,15 @@
 //! What `versus http` measured, as a table for people and as JSON for machines.
 
-use crate::exact::Calls;
+use crate::compared::{self, Compared};
 use crate::http_load::Load;
 use crate::report::{self, Object};
-use crate::rounds::Measured;
 use loopwork_benches::MINIMAL;
 
 /// One server under one load.
 pub(crate) struct Row {
     pub(crate) load: Load,
     pub(crate) server: &'static str,
-    pub(crate) measured: Measured,
-    /// What the raw server took, and what ours did, to compare with.
-    pub(crate) raw: Measured,
-    pub(crate) ours: Measured,
-    pub(crate) calls: Option<Calls>,
+    pub(crate) compared: Compared,
 }
 
 /// A server, what it is or why it is not there, and the bytes of its answer.
@@ -49,36 +44,17 @@ pub(crate) struct Results {
     pub(crate) memory: Vec<Memory>,
 }
 
-/// The head of the table of rates. A cell with two figures has the best round and the median.
-pub(crate) const HEAD: &str = "\
-| load | connections | server | requests/s, best and median | server CPU ns each, best and median \
-| CPU ÷ raw | CPU ÷ ours | rate ÷ raw | rate ÷ ours | calls each: reads, writes, waits, others |
-|---|---|---|---|---|---|---|---|---|---|";
+/// The head of the table of rates.
+pub(crate) fn head() -> String {
+    let cells = compared::head("requests");
+    format!("| load | connections | server | {cells}\n|---|---|---|---|---|---|---|---|---|---|")
+}
 
 impl Row {
     /// A line of the table.
     pub(crate) fn line(&self) -> String {
-        let Row { load, server, measured: m, raw, ours, calls } = self;
-        let calls = calls.map_or("–".to_string(), |Calls { reads, writes, waits, others }| {
-            format!("{reads:.3} {writes:.3} {waits:.3} {others:.3}")
-        });
-        let (rate, cpu) = (m.rate(), m.cpu());
-        if !cpu.is_finite() {
-            let (name, conns) = (load.name(), load.conns);
-            return format!("| {name} | {conns} | {server} | not timed | | | | | | {calls} |");
-        }
-        format!(
-            "| {} | {} | {server} | {rate:.0} {:.0} | {cpu:.0} {:.0} | {:.2} | {:.2} | {:.2} \
-             | {:.2} | {calls} |",
-            load.name(),
-            load.conns,
-            m.median_rate(),
-            m.median_cpu(),
-            cpu / raw.cpu(),
-            cpu / ours.cpu(),
-            rate / raw.rate(),
-            rate / ours.rate()
-        )
+        let Row { load, server, compared } = self;
+        format!("| {} | {} | {server} | {}", load.name(), load.conns, compared.cells())
     }
 
     /// As a row of the others' picture.
@@ -88,27 +64,18 @@ impl Row {
             bytes: MINIMAL.len(),
             conns: self.load.conns,
             server: self.server,
-            measured: Some(self.measured.clone()),
-            base: self.raw.clone(),
+            measured: Some(self.compared.measured.clone()),
+            base: self.compared.raw.clone(),
             calls: None,
         }
     }
 
     fn json(&self) -> String {
-        let Row { load, server, measured: m, raw, ours, calls } = self;
+        let Row { load, server, compared } = self;
         let mut object = Object::new();
         object.number("connections", load.conns as f64).number("pipelined", load.depth as f64);
         object.text("server", server);
-        object.number("per_second", m.rate()).number("per_second_median", m.median_rate());
-        object.number("server_cpu_ns", m.cpu()).number("server_cpu_ns_median", m.median_cpu());
-        object.number("cpu_to_raw", m.cpu() / raw.cpu());
-        object.number("cpu_to_loopwork", m.cpu() / ours.cpu());
-        object.number("rate_to_raw", m.rate() / raw.rate());
-        object.number("rate_to_loopwork", m.rate() / ours.rate());
-        if let Some(Calls { reads, writes, waits, others }) = calls {
-            object.number("reads", *reads).number("writes", *writes);
-            object.number("waits", *waits).number("other_calls", *others);
-        }
+        compared.tell(&mut object);
         object.end()
     }
 }

@@ -21,6 +21,8 @@
 
 mod args;
 mod chart;
+mod closed_loop;
+mod compared;
 mod exact;
 mod files;
 mod files_load;

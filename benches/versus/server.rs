@@ -4,7 +4,12 @@ use crate::servers::Service;
 use crate::sys;
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server that does not listen by then has failed: behind a tool it begins slowly.
+const BEGUN: Duration = Duration::from_secs(20);
 
 /// A server process; ended with its value.
 pub(crate) struct Server {
@@ -49,6 +54,19 @@ impl Server {
                 Err(io::Error::other("the server did not start"))
             }
         }
+    }
+
+    /// As [`of`](Self::of), and waits until it listens: some tell their port before that.
+    pub(crate) fn listening(tool: &[&str], words: &[&str]) -> io::Result<Server> {
+        let server = Server::of(tool, words)?;
+        let asked = Instant::now();
+        while let Err(e) = TcpStream::connect(("127.0.0.1", server.port)) {
+            if asked.elapsed() > BEGUN {
+                return Err(e);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(server)
     }
 
     /// Its process.

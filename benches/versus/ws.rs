@@ -2,6 +2,7 @@
 //! that does nothing costs in memory.
 
 use crate::args::Args;
+use crate::compared::Compared;
 use crate::exact::{self, Calls};
 use crate::report::{self, Object};
 use crate::rounds::{self, Measured};
@@ -12,9 +13,8 @@ use crate::ws_report::{self, Exact, Results, Row, Who};
 use crate::ws_servers::{self, SERVERS};
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FLAGS: [&str; 6] = ["--rounds", "--seconds", "--loads", "--only", "--parts", "--json"];
 /// What is run where `--loads` does not say: one in flight at three sizes, pipelines, and large
@@ -29,8 +29,6 @@ const EXACT: [Load; 3] = [
 ];
 /// Before a server's processor is looked at: what compiles or fills caches at first has done so.
 const WARM: Duration = Duration::from_millis(150);
-/// A server that does not listen by then has failed: behind a tool it begins slowly.
-const BEGUN: Duration = Duration::from_secs(20);
 /// The message of a server that is asked whether it is there, and of idle connections.
 const SMALL: Load = Load { size: 20, conns: 1, depth: 1 };
 /// Messages of the shorter run in which calls are counted, or two on each connection.
@@ -53,16 +51,7 @@ pub(crate) fn serve(name: &str, load: &str, core: &str) -> io::Result<()> {
 /// Starts a server on the first core, behind a tool if one is given, and waits until it listens.
 fn start(tool: &[&str], name: &str, load: Load) -> io::Result<Server> {
     let text = format!("{}x{}x{}", load.size, load.conns, load.depth);
-    let server = Server::of(tool, &["ws-server", name, &text, "0"])?;
-    let asked = Instant::now();
-    // Some tell their port before they listen.
-    while let Err(e) = TcpStream::connect(("127.0.0.1", server.port)) {
-        if asked.elapsed() > BEGUN {
-            return Err(e);
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Ok(server)
+    Server::listening(tool, &["ws-server", name, &text, "0"])
 }
 
 /// Runs all of it, or the `--parts` that are named: `rates`, `calls`, `exact`.
@@ -85,7 +74,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
         results.servers.iter().filter(|who| who.there).map(|who| who.server).collect();
     if part("rates") || part("calls") {
         println!("\n{rounds} alternating rounds of {seconds} s; {}\n", report::machine());
-        println!("{}", ws_report::HEAD);
+        println!("{}", ws_report::head());
         for load in loads {
             let rounds = part("rates").then_some(rounds);
             results.rows.extend(rates(&servers, load, (rounds, time), part("calls"))?);
@@ -167,7 +156,8 @@ fn rates(
         }
         let (raw, ours) = (raw.clone(), ours.clone());
         let calls = calls.and_then(Result::ok);
-        let row = Row { load, server, measured: of(server), raw, ours, calls };
+        let compared = Compared { measured: of(server), raw, ours, calls };
+        let row = Row { load, server, compared };
         println!("{}", row.line());
         rows.push(row);
     }

@@ -8,6 +8,7 @@
 //!   others in how they begin. A byte too many ends it with an error, and so does one too few.
 //! * No connection blocks: a large message is written while its echo is read.
 
+use crate::closed_loop::{self, Asker};
 use crate::load::Done;
 use crate::sys;
 use loopwork_ws::core::frame::{self, Opcode};
@@ -16,7 +17,7 @@ use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A server that says nothing for so long has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -181,7 +182,7 @@ impl Clients {
     /// An echo that is wrong, and as [`run`](Self::run).
     pub(crate) fn compare(&mut self) -> io::Result<()> {
         self.compares = true;
-        let done = self.go(&|| true);
+        let done = closed_loop::until(self, &|| true);
         self.compares = false;
         done.map(drop)
     }
@@ -192,9 +193,8 @@ impl Clients {
     /// # Errors
     /// A connection that ends, a byte too many, or nothing at all for a while.
     pub(crate) fn run(&mut self, time: Duration) -> io::Result<Done> {
-        let start = Instant::now();
-        let count = self.go(&|| start.elapsed() >= time)?;
-        Ok(Done { count, time: start.elapsed() })
+        let Done { count, time } = closed_loop::run(self, time)?;
+        Ok(Done { count: count * self.depth as u64, time })
     }
 
     /// All connections send, then all are heard: a turn of the server has all of them ready, so
@@ -205,48 +205,8 @@ impl Clients {
     pub(crate) fn lockstep(&mut self, messages: u64) -> io::Result<u64> {
         let each = (self.conns.len() * self.depth) as u64;
         let rounds = messages.div_ceil(each);
-        (0..rounds).try_for_each(|_| self.go(&|| true).map(drop))?;
+        (0..rounds).try_for_each(|_| closed_loop::until(self, &|| true).map(drop))?;
         Ok(rounds * each)
-    }
-
-    /// All send once, and then again until it is over, which is asked once for all that the kernel
-    /// tells together. Messages that came back.
-    fn go(&mut self, over: &dyn Fn() -> bool) -> io::Result<u64> {
-        let mut events = [sys::NO_EVENT; 1024];
-        let (mut count, mut busy) = (0, self.conns.len());
-        for i in 0..self.conns.len() {
-            self.say(i)?;
-        }
-        while busy > 0 {
-            let n = match sys::epoll_wait(self.epoll, &mut events, PATIENCE.as_millis() as i32) {
-                Ok(0) => return Err(ErrorKind::TimedOut.into()),
-                // This process was stopped and goes on.
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                other => other?,
-            };
-            let over = over();
-            for event in &events[..n] {
-                let i = event.u64 as usize;
-                if event.events & sys::OUT != 0 {
-                    self.send(i)?;
-                }
-                if event.events & !sys::OUT == 0 || !self.hear(i)? {
-                    continue;
-                }
-                count += self.depth as u64;
-                match over {
-                    true => busy -= 1,
-                    false => self.say(i)?,
-                }
-            }
-        }
-        Ok(count)
-    }
-
-    fn say(&mut self, i: usize) -> io::Result<()> {
-        let conn = &mut self.conns[i];
-        (conn.unsent, conn.owed) = (self.messages.len(), self.echoes.len());
-        self.send(i)
     }
 
     /// Writes once. What does not fit waits for the socket.
@@ -265,9 +225,29 @@ impl Clients {
             _ => sys::epoll_set(self.epoll, fd, sys::IN | sys::OUT, i as u64),
         }
     }
+}
 
-    /// Reads once; whether all is back.
-    fn hear(&mut self, i: usize) -> io::Result<bool> {
+impl Asker for Clients {
+    const PATIENCE: Duration = PATIENCE;
+
+    fn conns(&self) -> (usize, RawFd) {
+        (self.conns.len(), self.epoll)
+    }
+
+    fn ask(&mut self, i: usize) -> io::Result<()> {
+        let conn = &mut self.conns[i];
+        (conn.unsent, conn.owed) = (self.messages.len(), self.echoes.len());
+        self.send(i)
+    }
+
+    /// Sends what did not fit, and reads once; whether all is back.
+    fn hear(&mut self, i: usize, events: u32) -> io::Result<bool> {
+        if events & sys::OUT != 0 {
+            self.send(i)?;
+        }
+        if events & !sys::OUT == 0 {
+            return Ok(false);
+        }
         let conn = &mut self.conns[i];
         let n = match sys::read(conn.stream.as_raw_fd(), &mut self.buffer) {
             Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),

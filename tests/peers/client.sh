@@ -61,12 +61,12 @@ fi
 if ! have nginx; then
   skip "client, nginx" "not found: apt-get install nginx-light"
 else
-  mkdir -p "$tmp/nginx/root/put" "$tmp/nginx/body"
-  printf hello >"$tmp/nginx/root/small"
-  printf 'page: <!--#echo var="request_method" -->' >"$tmp/nginx/root/page"
-  yes abcdefghijklmno | head -c 1000000 >"$tmp/nginx/root/lines"
-  truncate -s "$huge" "$tmp/nginx/root/zeros"
-  truncate -s 8388608 "$tmp/nginx/root/few-zeros"
+  mkdir -p "$tmp/nginx/www/put" "$tmp/nginx/body"
+  printf hello >"$tmp/nginx/www/small"
+  printf 'page: <!--#echo var="request_method" -->' >"$tmp/nginx/www/page"
+  yes abcdefghijklmno | head -c 1000000 >"$tmp/nginx/www/lines"
+  truncate -s "$huge" "$tmp/nginx/www/zeros"
+  truncate -s 8388608 "$tmp/nginx/www/few-zeros"
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   chmod -R a+rwX "$tmp" # Its worker may be another user.
   sed "s/PORT/$port/; s/NODE/$node_at/" "$here/client-nginx.conf" >"$tmp/nginx/nginx.conf"
@@ -93,7 +93,7 @@ else
     "GET /last show=Connection" "200 Connection=close last" \
     "GET /drop" "failed: the connection ended before the response did" \
     "GET /served" "200 request 1"
-  check "nginx, what was put" "$(cmp "$tmp/nginx/root/put/a" "$tmp/nginx/root/lines" && cmp "$tmp/nginx/root/put/c" "$tmp/nginx/root/lines" && echo the same)" "the same"
+  check "nginx, what was put" "$(cmp "$tmp/nginx/www/put/a" "$tmp/nginx/www/lines" && cmp "$tmp/nginx/www/put/c" "$tmp/nginx/www/lines" && echo the same)" "the same"
   if [ "$node_at" != 0 ]; then
     served "our client, nginx before Node" \
       "GET /node/trailers" "200 body" \

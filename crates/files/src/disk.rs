@@ -133,6 +133,12 @@ fn has(file: &File, at: u64) -> bool {
     }
 }
 
+/// No other system can tell.
+#[cfg(not(target_os = "linux"))]
+fn has(_: &File, _: u64) -> bool {
+    false
+}
+
 /// `TMPFS_MAGIC` of `linux/magic.h`.
 #[cfg(target_os = "linux")]
 const TMPFS: u64 = 0x0102_1994;
@@ -155,12 +161,6 @@ fn look(paths: &[PathBuf]) {
     for path in paths {
         let _ = path.metadata();
     }
-}
-
-/// No other system can tell.
-#[cfg(not(target_os = "linux"))]
-fn has(_: &File, _: u64) -> bool {
-    false
 }
 
 fn read(file: &File, range: Range<u64>) {

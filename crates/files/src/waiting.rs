@@ -51,7 +51,7 @@ impl Waiting {
         Some(Waiting { head: head(request), known })
     }
 
-    /// Gives the request back, if it need not wait any more.
+    /// Whether it need not wait any more.
     pub(crate) fn is_known(&self) -> bool {
         self.known.load(Ordering::Relaxed)
     }

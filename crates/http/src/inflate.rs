@@ -192,6 +192,8 @@ pub struct Inflate {
     caps: Caps,
     read: u64,
     written: u64,
+    /// See [`Inflate::more`].
+    more: bool,
 }
 
 impl fmt::Debug for Inflate {
@@ -222,13 +224,20 @@ impl Inflate {
             layers.insert(0, Layer::new(Coding::of(name).ok_or(Undecodable::Unknown)?));
         }
         let coded = !layers.is_empty();
-        Ok(coded.then_some(Inflate { layers, caps, read: 0, written: 0 }))
+        Ok(coded.then_some(Inflate { layers, caps, read: 0, written: 0, more: false }))
     }
 
     /// Takes what came. It is kept until it is pulled.
     pub fn push(&mut self, bytes: &[u8]) {
         self.read += bytes.len() as u64;
+        self.more |= !bytes.is_empty();
         self.layers[0].push(bytes);
+    }
+
+    /// Whether more may come out of what was pushed: it is to be pulled, until nothing comes.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.more
     }
 
     /// Decodes as much as fits; how many bytes. Zero: more has to be pushed, or it is the end.
@@ -237,6 +246,7 @@ impl Inflate {
     /// It cannot be decoded, or becomes too long. What came out before is right.
     pub fn pull(&mut self, into: &mut [u8]) -> Result<usize, Undecodable> {
         let n = fill(&mut self.layers, into)?;
+        self.more = n > 0;
         self.written += n as u64;
         if self.written > self.caps.bytes {
             return Err(Undecodable::TooLong);

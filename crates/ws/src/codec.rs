@@ -40,25 +40,28 @@ impl Shared {
         (slot < Self::WINDOWS).then_some(slot)
     }
 
-    /// Shows `send` what a message for many is compressed to, if it is to be.
+    /// Shows `send` what a message is compressed to that refers to none before, if it is to be;
+    /// whether it was.
     pub(crate) fn compress(
         &mut self,
         slot: usize,
         config: &Config,
         payload: &[u8],
         send: impl FnOnce(&[u8]),
-    ) {
-        let Some(deflater) = self.deflaters.get_mut(slot) else { return };
+    ) -> bool {
+        let Some(deflater) = self.deflaters.get_mut(slot) else { return false };
         if payload.len() < config.compress_from {
-            return;
+            return false;
         }
         let bits = WINDOW_MIN + slot as u8;
         let deflater = deflater.get_or_insert_with(|| Box::new(Deflater::new(config.level, bits)));
         let compressed = deflater.message(payload, false);
-        if compressed.len() < payload.len() {
+        let pays = compressed.len() < payload.len();
+        if pays {
             send(compressed);
         }
         deflater.release(KEPT_SHARED);
+        pays
     }
 }
 
@@ -93,24 +96,20 @@ impl Agreed {
         send: impl FnOnce(&[u8]),
     ) -> bool {
         let (takeover, bits) = self.of(role);
+        // With a window too small to be made nothing is compressed: nothing has to be (§6.1).
+        let Some(slot) = Shared::slot(bits) else { return false };
+        if !takeover {
+            return shared.compress(slot, config, payload, send);
+        }
         if payload.len() < config.compress_from {
             return false;
         }
-        // With a window too small to be made nothing is compressed: nothing has to be (§6.1).
-        let slot = bits.checked_sub(WINDOW_MIN).map(usize::from);
-        let Some(slot) = slot.and_then(|slot| shared.deflaters.get_mut(slot)) else {
-            return false;
-        };
-        let slot = if takeover { &mut self.deflater } else { slot };
-        let deflater = slot.get_or_insert_with(|| Box::new(Deflater::new(config.level, bits)));
-        let compressed = deflater.message(payload, takeover);
-        // What our window has, the peer's must have, too.
-        let pays = takeover || compressed.len() < payload.len();
-        if pays {
-            send(compressed);
-        }
-        deflater.release(kept(takeover, &config.limits));
-        pays
+        let new = || Box::new(Deflater::new(config.level, bits));
+        let deflater = self.deflater.get_or_insert_with(new);
+        // Shorter or not: what our window has, the peer's must have, too.
+        send(deflater.message(payload, true));
+        deflater.release(config.limits.keep);
+        true
     }
 
     /// Whether the messages of the other role refer to those before.

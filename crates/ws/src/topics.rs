@@ -95,7 +95,7 @@ impl Prepared {
         let packed = packed.and_then(|(slot, cell)| {
             cell.get_or_init(|| {
                 let mut out = Vec::new();
-                shared.compress(slot, config, self.payload(), |compressed| {
+                let _ = shared.compress(slot, config, self.payload(), |compressed| {
                     frame::encode_compressed(&mut out, self.0.opcode, compressed, None);
                 });
                 (!out.is_empty()).then(|| out.into())

@@ -15,49 +15,43 @@ use loopwork::http::inflate::{Caps, Inflate, Undecodable};
 /// Decoded at a time.
 const PIECE: usize = 64 * 1024;
 
-/// A body that is decoded.
-pub(super) struct Decoding {
-    inflate: Result<Inflate, Undecodable>,
-    /// More can be had of what was pushed.
-    more: bool,
-}
+/// A body that is decoded, or cannot be.
+pub(super) struct Decoding(Result<Inflate, Undecodable>);
 
 impl Decoding {
     /// `None`: it comes as it is.
     pub(super) fn of(head: &Head) -> Option<Decoding> {
         let mut caps = Caps::default();
         (caps.bytes, caps.ratio) = (u64::MAX, u32::MAX);
-        let inflate = Inflate::new(head.all("content-encoding"), caps).transpose()?;
-        Some(Decoding { inflate, more: false })
+        Inflate::new(head.all("content-encoding"), caps).transpose().map(Decoding)
     }
 
     /// Takes what came.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
-        if let Ok(inflate) = &mut self.inflate {
-            inflate.push(bytes);
-        }
-        self.more = true;
+    ///
+    /// # Errors
+    /// Its coding is not known.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
+        self.0.as_mut().map(|inflate| inflate.push(bytes)).map_err(|why| *why)
     }
 
     /// Whether what was pushed has not gone out yet.
     pub(super) fn more(&self) -> bool {
-        self.more
+        self.0.as_ref().is_ok_and(Inflate::more)
     }
 
     /// Writes what comes out, as long as it is taken.
     pub(super) fn write(&mut self, output: &Output) -> Result<(), Undecodable> {
-        let mut piece = vec![0; if self.more { PIECE } else { 0 }];
-        while self.more && output.flow() == Flow::Open {
-            match self.inflate.as_mut().map_err(|why| *why)?.pull(&mut piece)? {
-                0 => self.more = false,
-                n => _ = output.push(&piece[..n]),
-            }
+        let Ok(inflate) = &mut self.0 else { return Ok(()) };
+        let mut piece = vec![0; if inflate.more() { PIECE } else { 0 }];
+        while inflate.more() && output.flow() == Flow::Open {
+            let n = inflate.pull(&mut piece)?;
+            let _ = output.push(&piece[..n]);
         }
         Ok(())
     }
 
     /// The body has ended.
     pub(super) fn end(&self) -> Result<(), Undecodable> {
-        self.inflate.as_ref().map_or(Ok(()), Inflate::end)
+        self.0.as_ref().map_or(Ok(()), Inflate::end)
     }
 }

@@ -398,7 +398,7 @@ impl Talk {
 
     fn body(&mut self, env: &mut Env, ticket: Ticket) {
         let Some(x) = self.client.exchange(&mut env.shared, ticket) else { return };
-        let mut undecodable = None;
+        let mut decoded = Ok(());
         let (size, max) = (&mut self.size_download, self.size_max.unwrap_or(u64::MAX));
         let flow = match &mut self.into {
             Into::Hold => return,
@@ -411,36 +411,34 @@ impl Talk {
             }
             Into::To(output) => {
                 let decoding = &mut self.decoding;
-                let waits = decoding.as_ref().is_some_and(Decoding::more);
-                let flow = if waits { Flow::Full } else { output.flow() };
-                x.pull(&mut env.calls, flow, |bytes| {
+                let more = decoding.as_ref().is_some_and(Decoding::more);
+                x.pull(&mut env.calls, if more { Flow::Full } else { output.flow() }, |bytes| {
                     *size += bytes.len() as u64;
                     match decoding {
                         _ if *size > max => {}
-                        Some(decoding) => decoding.push(bytes),
+                        Some(decoding) => decoded = decoding.push(bytes),
                         None => _ = output.push(bytes),
                     }
                 });
-                let decoded = decoding.as_mut().map_or(Ok(()), |d| d.write(output));
-                undecodable = decoded.err();
-                if decoding.as_ref().is_some_and(Decoding::more) {
-                    Flow::Full
-                } else {
-                    output.flow()
+                if let Some(decoding) = decoding {
+                    decoded = decoded.and_then(|()| decoding.write(output));
                 }
+                output.flow()
             }
         };
         if *size > max {
             return self.finish(env, Err(Trouble::Large));
         }
-        if let Some(why) = undecodable {
+        if let Err(why) = decoded {
             return self.finish(env, Err(Trouble::Coding(why)));
         }
         if let Some(meter) = &self.meter {
             meter.at(self.size_download);
         }
-        let waits = self.decoding.as_ref().is_some_and(Decoding::more);
-        if x.done() && !waits {
+        if self.decoding.as_ref().is_some_and(Decoding::more) {
+            return;
+        }
+        if x.done() {
             let end = self.decoding.as_ref().map_or(Ok(()), Decoding::end);
             let trailers = x.trailers();
             for (name, value) in trailers.into_iter().flatten() {

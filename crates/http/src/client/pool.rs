@@ -3,7 +3,8 @@
 //! Rules of this file:
 //! * A connection is for one address. Who waits for that address gets it in the order of asking.
 //! * A place among all connections goes round the addresses that wait for one. If all places are
-//!   taken, a connection that is free elsewhere is closed to make one.
+//!   taken, a connection that is free elsewhere is closed to make one; and so is one that has
+//!   had its share, whoever waits for its address, as long as another address has none at all.
 
 use super::{Exchange, Failure, Ticket};
 use crate::core::{Headers, Limits};
@@ -71,6 +72,10 @@ impl Default for Config {
         }
     }
 }
+
+/// Exchanges that a connection carries before it makes place for an address that has none, if all
+/// places are taken: so a dial, which costs about as much as a request, is one of many.
+const SHARE: u32 = 16;
 
 /// How long before a server's own time a connection is closed: what is asked in its last second
 /// may cross the server's close on the way.
@@ -232,19 +237,28 @@ impl Pool {
         }
     }
 
-    /// Whether a free connection is to be closed, to make place.
-    pub(super) fn leaves(&mut self, id: Id) -> bool {
+    /// Whether a connection that carries nothing is to be closed, to make place.
+    /// It has carried so many exchanges.
+    pub(super) fn leaves(&mut self, id: Id, carried: u32) -> bool {
+        self.forget_leaving(id) || carried >= SHARE && self.starving().is_some()
+    }
+
+    fn forget_leaving(&mut self, id: Id) -> bool {
         let at = self.leaving.iter().position(|leaving| *leaving == id);
         at.map(|at| self.leaving.swap_remove(at)).is_some()
     }
 
+    /// Which of the blocked addresses has no connection at all: the one that waits for longest.
+    fn starving(&self) -> Option<usize> {
+        let starves = |to| self.origins.get(to).is_some_and(|o| o.open == 0) && self.wants(to);
+        self.blocked.iter().position(starves)
+    }
+
     /// Keeps a connection that is free. False: it is to be closed.
     pub(super) fn free(&mut self, to: &Address, id: Id) -> bool {
-        while self.blocked.front().is_some_and(|to| !self.wants(to)) {
-            self.blocked.pop_front();
-        }
+        let wanted = self.blocked.iter().any(|to| self.wants(to));
         let origin = self.origins.entry(to.clone()).or_default();
-        let room = self.blocked.is_empty() && origin.free.len() < self.config.free_per_address;
+        let room = !wanted && origin.free.len() < self.config.free_per_address;
         if room {
             origin.free.push_back(id);
         }
@@ -265,7 +279,7 @@ impl Pool {
 
     /// A connection is gone; `dialed`: it never stood.
     pub(super) fn gone(&mut self, to: &Address, id: Id, dialed: bool) {
-        self.leaves(id);
+        self.forget_leaving(id);
         self.open -= 1;
         let Some(origin) = self.origins.get_mut(to) else { return };
         origin.open -= 1;
@@ -280,7 +294,7 @@ impl Pool {
             self.blocked.push_back(to.clone());
         }
         while self.open < self.config.connections
-            && let Some(next) = self.blocked.pop_front()
+            && let Some(next) = self.blocked.remove(self.starving().unwrap_or(0))
         {
             if self.dials(calls, &next) {
                 if self.wants(&next) {

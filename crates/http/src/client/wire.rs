@@ -59,6 +59,8 @@ pub struct WireConn {
     stands: bool,
     /// It was free for a while, or carried an exchange: its server may have closed it since.
     used: bool,
+    /// Exchanges that are over.
+    carried: u32,
     /// Something of the response came in.
     heard: bool,
 }
@@ -78,6 +80,7 @@ impl WireConn {
             interim: 0,
             stands: false,
             used: false,
+            carried: 0,
             heard: false,
         }
     }
@@ -100,7 +103,7 @@ impl Wire {
         }
         let pool = io.env.shared.get(self.pool);
         if c.stage == Stage::Free {
-            if pool.leaves(io.id) {
+            if pool.leaves(io.id, c.carried) {
                 return io.abort(Close::Finished);
             }
             let Some(x) = Wire::take(pool, c, io.env.now) else {
@@ -314,6 +317,7 @@ impl Wire {
         x.wire = None;
         io.env.calls.wake(x.owner);
         (c.at, c.stage, c.used) = (None, Stage::Free, true);
+        c.carried = c.carried.saturating_add(1);
         io.resume();
         if keep && !io.wish.ending() {
             self.pump(c, io);

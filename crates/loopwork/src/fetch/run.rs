@@ -74,9 +74,8 @@ pub(super) struct Run {
     full: bool,
     /// Bytes of the body that were handed over.
     taken: u64,
-    /// What decodes it, and whether more can be had of that.
+    /// What decodes it.
     inflate: Option<Inflate>,
-    more: bool,
     deadline: Option<(Instant, CallKey)>,
 }
 
@@ -125,7 +124,6 @@ impl Run {
             full: false,
             taken: 0,
             inflate: None,
-            more: false,
             deadline: None,
             fetch,
         }
@@ -418,7 +416,7 @@ impl Run {
         }
         if !self.full {
             let mut bytes = env.pool.take();
-            if !self.more {
+            if !self.more() {
                 let x = client.exchange(&mut env.shared, ticket)?;
                 x.pull(&mut env.calls, Flow::Open, |some| bytes.extend_from_slice(some));
             }
@@ -436,7 +434,7 @@ impl Run {
                 return end;
             }
         }
-        if self.more {
+        if self.more() {
             return None;
         }
         let x = client.exchange(&mut env.shared, ticket)?;
@@ -448,6 +446,11 @@ impl Run {
         }
         let why = x.failure().filter(|_| !self.full)?;
         self.failed(env, why)
+    }
+
+    /// What came has not been decoded to its end.
+    fn more(&self) -> bool {
+        self.inflate.as_ref().is_some_and(Inflate::more)
     }
 
     /// Hands over a part of the body.
@@ -465,20 +468,16 @@ impl Run {
     fn decode(&mut self, env: &mut Env, inflate: &mut Inflate) -> End {
         let mut piece = env.pool.take();
         piece.resize(CHUNK, 0);
-        let mut end = None;
-        self.more = true;
-        for _ in 0..SHARE {
-            match inflate.pull(&mut piece) {
-                Ok(0) => self.more = false,
-                Ok(n) => end = self.give(env, &piece[..n]),
-                Err(why) => end = Some(Err(Error::Coding(why))),
-            }
-            if !self.more || self.full || end.is_some() {
-                break;
-            }
+        let (mut end, mut left) = (None, SHARE);
+        while left > 0 && inflate.more() && !self.full && end.is_none() {
+            left -= 1;
+            end = match inflate.pull(&mut piece) {
+                Ok(n) => self.give(env, &piece[..n]),
+                Err(why) => Some(Err(Error::Coding(why))),
+            };
         }
         env.pool.give(piece);
-        if self.more && !self.full {
+        if left == 0 && !self.full {
             env.wake(self.id);
         }
         end
