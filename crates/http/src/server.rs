@@ -426,6 +426,44 @@ impl<A: App, U: Upgrade> Http<A, U> {
         }
         self.after(conn, io);
     }
+
+    /// Bytes of requests, and of what they were upgraded to on the way; how many were used.
+    #[inline(never)]
+    fn requests(
+        &mut self,
+        conn: &mut Conn<A::Exchange, U::Conn>,
+        io: &mut Io<'_>,
+        bytes: &mut [u8],
+    ) -> usize {
+        let mut used = 0;
+        while let Conn::Http(s) = conn {
+            if io.wish.aborting().is_some() {
+                return used;
+            }
+            let rest = &bytes[used..];
+            let go_on = match s.stage {
+                Stage::Linger => return bytes.len(),
+                Stage::Proxy => self.proxied(s, io, rest, &mut used),
+                Stage::Head => self.head(conn, io, rest, &mut used),
+                // The end of a body is told to who paused it, too: no byte may be left that
+                // would bring it later.
+                Stage::Exchange if !s.ended && (!io.paused() || s.decoder.is_end()) => {
+                    self.body(conn, io, rest, &mut used)
+                }
+                Stage::Exchange => {
+                    io.pause();
+                    return used;
+                }
+            };
+            if !go_on {
+                return used;
+            }
+        }
+        match conn {
+            Conn::Upgraded(c) => used + self.next.on_data(c, io, &mut bytes[used..]),
+            Conn::Http(_) => used,
+        }
+    }
 }
 
 impl<A: App, U: Upgrade> Protocol for Http<A, U> {
@@ -454,34 +492,11 @@ impl<A: App, U: Upgrade> Protocol for Http<A, U> {
         io.set_deadline(Some(io.env.now.after(wait)));
     }
 
+    #[inline]
     fn on_data(&mut self, conn: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
-        let mut used = 0;
-        while let Conn::Http(s) = conn {
-            if io.wish.aborting().is_some() {
-                return used;
-            }
-            let rest = &bytes[used..];
-            let go_on = match s.stage {
-                Stage::Linger => return bytes.len(),
-                Stage::Proxy => self.proxied(s, io, rest, &mut used),
-                Stage::Head => self.head(conn, io, rest, &mut used),
-                // The end of a body is told to who paused it, too: no byte may be left that
-                // would bring it later.
-                Stage::Exchange if !s.ended && (!io.paused() || s.decoder.is_end()) => {
-                    self.body(conn, io, rest, &mut used)
-                }
-                Stage::Exchange => {
-                    io.pause();
-                    return used;
-                }
-            };
-            if !go_on {
-                return used;
-            }
-        }
         match conn {
-            Conn::Upgraded(c) => used + self.next.on_data(c, io, &mut bytes[used..]),
-            Conn::Http(_) => used,
+            Conn::Upgraded(c) => self.next.on_data(c, io, bytes),
+            Conn::Http(_) => self.requests(conn, io, bytes),
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Env {
 
 /// The clock of the day is looked at so often: between two looks it runs with the monotonic one,
 /// and a correction of it shows within this time.
-const WALL_EVERY: Duration = Duration::from_secs(1);
+const WALL_EVERY: u64 = 1_000_000_000;
 
 impl Env {
     pub(crate) fn new(now: Instant, wall: Duration, seed: [u8; 32]) -> Env {
@@ -61,7 +61,7 @@ impl Env {
     }
 
     pub(crate) fn wall_due(&self) -> bool {
-        self.now.since(self.wall_at) >= WALL_EVERY
+        self.now.0.saturating_sub(self.wall_at.0) >= WALL_EVERY
     }
 
     pub(crate) fn set_wall(&mut self, wall: Duration) {

@@ -77,6 +77,10 @@ pub struct Timers {
     levels: u32,
     elapsed: u64,
     due: usize,
+    /// No slot begins before this tick: a turn before it only moves `elapsed`.
+    quiet: u64,
+    /// What [`Timers::next`] says; [`Instant::default`] when it is to be looked for anew.
+    next: Instant,
 }
 
 impl Default for Timers {
@@ -92,6 +96,8 @@ impl Default for Timers {
             levels: 0,
             elapsed: 0,
             due: 0,
+            quiet: u64::MAX,
+            next: Instant::NEVER,
         }
     }
 }
@@ -178,11 +184,19 @@ impl Timers {
     }
 
     /// When to look again: the deadline of the earliest timer, or a time shortly before it.
+    #[inline]
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
-        if self.due > 0 {
-            return Some(Instant(0));
+        match self.next {
+            _ if self.due > 0 => Some(Instant(0)),
+            Instant::NEVER => None,
+            Instant(0) => self.soonest(),
+            next => Some(next),
         }
+    }
+
+    /// As [`next`](Self::next), of the timers in the wheel.
+    fn soonest(&self) -> Option<Instant> {
         let level = self.lowest()?;
         let (list, slot_tick) = self.first(level);
         let mut earliest = u64::MAX;
@@ -199,8 +213,19 @@ impl Timers {
     }
 
     /// Moves the wheel to `now`; says how many are due.
+    #[inline]
     pub fn advance(&mut self, now: Instant) -> usize {
         let now = now.0 >> TICK_BITS;
+        if now < self.quiet {
+            self.elapsed = self.elapsed.max(now);
+        } else {
+            self.turn(now);
+        }
+        self.due
+    }
+
+    /// Deals out the slots whose time has come.
+    fn turn(&mut self, now: u64) {
         while let Some(level) = self.lowest() {
             let (list, slot_tick) = self.first(level);
             if slot_tick > now {
@@ -217,7 +242,8 @@ impl Timers {
             }
         }
         self.elapsed = self.elapsed.max(now);
-        self.due
+        self.quiet = self.lowest().map_or(u64::MAX, |level| self.first(level).1);
+        self.next = self.soonest().unwrap_or(Instant::NEVER);
     }
 
     /// Takes the earliest that is due.
@@ -260,9 +286,12 @@ impl Timers {
             DUE
         } else {
             let level = (63 - (tick ^ self.elapsed).leading_zeros()) / LEVEL_BITS;
-            let at = (tick >> (level * LEVEL_BITS)) as usize % SLOTS;
+            let slot = tick >> (level * LEVEL_BITS);
+            let at = slot as usize % SLOTS;
+            self.quiet = self.quiet.min(slot << (level * LEVEL_BITS));
             self.occupied[level as usize] |= 1 << at;
             self.levels |= 1 << level;
+            self.next = self.next.min(Instant(tick.saturating_mul(1 << TICK_BITS)));
             level as usize * SLOTS + at
         };
         let prev = std::mem::replace(&mut self.tails[list], slot);
@@ -288,8 +317,13 @@ impl Timers {
         }
         if list == DUE {
             self.due -= 1;
-        } else if self.heads[list] == NIL {
+            return;
+        }
+        if self.heads[list] == NIL {
             self.vacate(list);
+        }
+        if place.tick() == self.next.0 >> TICK_BITS {
+            self.next = Instant::default();
         }
     }
 }

@@ -105,7 +105,58 @@ impl<A: App> Ws<A> {
         io.set_deadline(Some(io.env.now.after(self.config.idle)));
     }
 
-    /// Bytes of frames; how many were used.
+    /// The answer to a handshake, and what lies behind it.
+    #[cold]
+    fn opening(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let used = self.answer(c, io, bytes);
+        let open = c.link.stage != Stage::Opening;
+        if open { used + self.any(c, io, &mut bytes[used..]) } else { used }
+    }
+
+    /// Short messages that lie whole at the front, as most do; how many bytes they are.
+    #[inline(always)]
+    fn short(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let Conn { receiver, link, app } = c;
+        let (mut used, mut violated) = (0, false);
+        let mut socket = Socket::new(io.reborrow(), link, &self.config, &mut self.shared);
+        while used < bytes.len()
+            && socket.takes()
+            && let Some((opcode, n, payload)) =
+                receiver.short(&mut bytes[used..], &self.config.limits)
+        {
+            used += n;
+            let message = match opcode {
+                Opcode::Text => match str::from_utf8(payload) {
+                    Ok(text) => Message::Text(text),
+                    Err(_) => {
+                        violated = true;
+                        break;
+                    }
+                },
+                _ => Message::Binary(payload),
+            };
+            self.app.on_message(app, &mut socket, message);
+        }
+        if violated {
+            self.violated(link, io, Violation::InvalidUtf8);
+        } else if used > 0 && link.stage == Stage::Open {
+            self.listen_anew(link, io);
+        }
+        used
+    }
+
+    /// Bytes of frames of any kind; how many were used.
+    #[inline(never)]
+    fn any(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
+        let keep = self.config.limits.keep;
+        let before = c.receiver.pinned(keep);
+        let used = self.frames(c, io, bytes);
+        if c.receiver.pinned(keep) != before {
+            self.repin(c, io, before);
+        }
+        used
+    }
+
     fn frames(&mut self, c: &mut Conn<A::Conn>, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
         let Conn { receiver, link, app } = c;
         let (mut used, mut pongs, mut heard) = (0, Pongs::default(), false);
@@ -298,17 +349,11 @@ impl<A: App> Protocol for Ws<A> {
 
     #[inline]
     fn on_data(&mut self, c: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
-        let used = if c.link.stage == Stage::Opening { self.answer(c, io, bytes) } else { 0 };
         if c.link.stage == Stage::Opening {
-            return used;
+            return self.opening(c, io, bytes);
         }
-        let keep = self.config.limits.keep;
-        let before = c.receiver.pinned(keep);
-        let more = self.frames(c, io, &mut bytes[used..]);
-        if c.receiver.pinned(keep) != before {
-            self.repin(c, io, before);
-        }
-        used + more
+        let used = self.short(c, io, bytes);
+        if used == bytes.len() { used } else { used + self.any(c, io, &mut bytes[used..]) }
     }
 
     fn on_drain(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
@@ -409,8 +454,15 @@ impl Pongs {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn settle(&mut self, link: &mut Link, io: &mut Io<'_>) {
+        if self.newest.is_some() {
+            self.settle_newest(link, io);
+        }
+    }
+
+    #[cold]
+    fn settle_newest(&mut self, link: &mut Link, io: &mut Io<'_>) {
         if let Some(payload) = self.newest.take()
             && link.stage == Stage::Open
         {

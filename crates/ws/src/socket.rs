@@ -130,6 +130,13 @@ impl<'a> Socket<'a> {
         Socket { id, env, count, out, wish, link, config, shared }
     }
 
+    /// Whether messages are shown as they come: it is open, and neither full nor paused.
+    #[inline]
+    pub(crate) fn takes(&self) -> bool {
+        let full = self.out.flow() == Flow::Full && !self.wish.reads_when_full();
+        !(full || self.wish.paused()) && self.link.stage == Stage::Open
+    }
+
     fn io(&mut self) -> Io<'_> {
         let (id, out, count) = (self.id, self.out.reborrow(), self.count);
         Io { id, out, wish: self.wish, count, env: self.env }

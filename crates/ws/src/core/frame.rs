@@ -140,6 +140,22 @@ pub(super) fn parse_rest(
     Ok(Some((Header { fin, rsv1, opcode, mask: Some(key), len }, 2 + more + 4)))
 }
 
+/// The opcode, whether it is masked and the length of a frame that is a data message by itself,
+/// plain, with the short form of length; of any other `None`.
+#[inline]
+pub(super) fn parse_short(bytes: &[u8]) -> Option<(Opcode, bool, usize)> {
+    const TEXT: u8 = FIN | Opcode::Text as u8;
+    const BINARY: u8 = FIN | Opcode::Binary as u8;
+    let [first, second] = *bytes.first_chunk::<2>()?;
+    let opcode = match first {
+        TEXT => Opcode::Text,
+        BINARY => Opcode::Binary,
+        _ => return None,
+    };
+    let short = second & !MASK;
+    (short < LEN_16).then_some((opcode, second & MASK != 0, usize::from(short)))
+}
+
 /// FIN, RSV1 and the opcode.
 ///
 /// > RSV1, RSV2, RSV3: MUST be 0 unless an extension is negotiated that defines meanings for
@@ -232,7 +248,22 @@ pub fn encode_header(
 /// Appends a whole, unfragmented frame to `out`; `mask` is the key if we are the client.
 ///
 /// Of a control frame's payload only the first [`MAX_CONTROL`] bytes are sent.
+#[inline]
 pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+    match u8::try_from(payload.len()) {
+        // What a server sends as a rule.
+        Ok(len @ ..LEN_16) if mask.is_none() => {
+            out.reserve(2 + payload.len());
+            out.extend_from_slice(&[FIN | opcode as u8, len]);
+            out.extend_from_slice(payload);
+        }
+        _ => encode_any(out, opcode, payload, mask),
+    }
+}
+
+/// As [`encode`], of any frame.
+#[inline(never)]
+fn encode_any(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
     let most = if opcode.is_control() { MAX_CONTROL } else { payload.len() };
     let payload = payload.get(..most).unwrap_or(payload);
     encode_parts(out, opcode, false, &[payload], mask);

@@ -37,7 +37,11 @@ pub fn apply(key: [u8; 4], payload: &mut [u8]) {
         *chunk = (u64::from_ne_bytes(*chunk) ^ word).to_ne_bytes();
     }
     // Words are multiples of four, so the tail begins at the first byte of the key.
-    for (byte, key) in tail.iter_mut().zip(word.to_ne_bytes()) {
+    let (half, tail) = tail.as_chunks_mut::<4>();
+    for chunk in half {
+        *chunk = (u32::from_ne_bytes(*chunk) ^ u32::from_ne_bytes(key)).to_ne_bytes();
+    }
+    for (byte, key) in tail.iter_mut().zip(key) {
         *byte ^= key;
     }
 }

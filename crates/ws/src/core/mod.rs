@@ -47,6 +47,7 @@ pub mod handshake;
 pub mod mask;
 pub mod message;
 pub mod part;
+mod partial;
 pub mod utf8;
 
 pub use close::{CloseCode, CloseFrame};

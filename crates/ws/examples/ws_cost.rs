@@ -1,7 +1,7 @@
 //! What an echo costs a server: its user-space instructions, for a message that comes alone, with
 //! one read and one write, and for one of 16 that come together.
 //!
-//! `cargo run --release -p loopwork-ws --example cost` runs itself as the server, beneath
+//! `cargo run --release -p loopwork-ws --example ws_cost` runs itself as the server, beneath
 //! `valgrind --tool=callgrind`; nothing else is needed. A figure is the difference of two run
 //! lengths, so that what happens once cancels out, and is the same on a busy machine. What stands
 //! behind `--` goes to valgrind: with `--callgrind-out-file=FILE --dump-instr=yes` the last run's
