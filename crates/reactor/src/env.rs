@@ -61,7 +61,7 @@ impl Env {
     }
 
     pub(crate) fn wall_due(&self) -> bool {
-        self.now.0.saturating_sub(self.wall_at.0) >= WALL_EVERY
+        self.now.0 >= self.wall_at.0.saturating_add(WALL_EVERY)
     }
 
     pub(crate) fn set_wall(&mut self, wall: Duration) {
@@ -447,13 +447,20 @@ impl Shared {
 #[derive(Default)]
 pub struct Pool {
     free: Vec<Vec<u8>>,
+    large: Vec<Vec<u8>>,
+    /// Bytes of room in `large`.
+    held: usize,
 }
 
 impl Pool {
     /// Buffers that are kept: those of a turn's busy connections.
     pub const KEEP: usize = 64;
-    /// A larger buffer goes back to the allocator: one big message must not stay for ever.
+    /// A larger buffer is kept apart, for who asks for one by [`Pool::take_large`].
     pub const LARGEST: usize = 256 * 1024;
+    /// What those take together; beyond it they go back to the allocator, since one big message
+    /// must not stay for ever. As much as the others: to get a megabyte from the kernel and give it
+    /// back costs more than to fill it.
+    pub const LARGE: usize = Self::KEEP * Self::LARGEST;
 
     /// An empty buffer, with room if one was given back.
     #[inline]
@@ -462,13 +469,35 @@ impl Pool {
         self.free.pop().unwrap_or_default()
     }
 
+    /// The smallest of the empty buffers with room for more than [`Pool::LARGEST`], and at least
+    /// `room`, if one was given back.
+    #[must_use]
+    pub fn take_large(&mut self, room: usize) -> Option<Vec<u8>> {
+        let fits = self.large.iter().enumerate().filter(|(_, buffer)| buffer.capacity() >= room);
+        let (at, _) = fits.min_by_key(|(_, buffer)| buffer.capacity())?;
+        let buffer = self.large.swap_remove(at);
+        self.held -= buffer.capacity();
+        Some(buffer)
+    }
+
     /// Gives a buffer back. Its bytes are forgotten.
     #[inline]
     pub fn give(&mut self, mut buffer: Vec<u8>) {
         let room = buffer.capacity();
-        if room > 0 && room <= Self::LARGEST && self.free.len() < Self::KEEP {
-            buffer.clear();
+        buffer.clear();
+        if room > Self::LARGEST {
+            self.give_large(buffer);
+        } else if room > 0 && self.free.len() < Self::KEEP {
             self.free.push(buffer);
+        }
+    }
+
+    #[cold]
+    fn give_large(&mut self, buffer: Vec<u8>) {
+        let held = self.held.saturating_add(buffer.capacity());
+        if held <= Self::LARGE {
+            self.held = held;
+            self.large.push(buffer);
         }
     }
 }

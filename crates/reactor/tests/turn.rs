@@ -436,7 +436,14 @@ fn shared_state_and_the_pool() {
     let again = pool.take();
     assert!(again.is_empty() && again.as_ptr() == at, "the same room, without its bytes");
     pool.give(Vec::with_capacity(loopwork_reactor::Pool::LARGEST + 1));
-    assert_eq!(pool.take().capacity(), 0, "too large to be kept");
+    assert_eq!(pool.take().capacity(), 0, "a large one is for who asks for it");
+    assert!(pool.take_large(loopwork_reactor::Pool::LARGEST + 2).is_none(), "too small");
+    assert!(pool.take_large(0).is_some() && pool.take_large(0).is_none());
+    for _ in 0..100 {
+        pool.give(Vec::with_capacity(loopwork_reactor::Pool::LARGE / 4));
+    }
+    let kept = std::iter::from_fn(|| pool.take_large(0)).count();
+    assert_eq!(kept, 4, "one big message does not stay for ever");
     for _ in 0..2 * loopwork_reactor::Pool::KEEP {
         pool.give(vec![0; 8]);
     }

@@ -279,7 +279,7 @@ impl<P: Protocol> Work<'_, P> {
     #[inline(always)]
     pub(crate) fn read<W: Streams>(&mut self, cx: &mut Cx<'_, W>) {
         for _ in 0..READS_PER_TURN {
-            if !self.link.may_read() || self.over() {
+            if !self.link.may_read() || self.bufs.over() && !self.link.wish.read_when_full {
                 return;
             }
             // A carry that is longer than what is read stays where it lies: it needs no room.

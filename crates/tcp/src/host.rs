@@ -13,7 +13,7 @@ use crate::state::{CLOSED, DIALING, QUEUED, READABLE, WRITABLE};
 use crate::{BlockList, Close, Protocol, Refusal};
 use loopwork_reactor::planted::{Planted, planted};
 use loopwork_reactor::{
-    Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Ready,
+    Address, ConnectOptions, Cx, Driver, Env, Fd, Handle, Id, ListenOptions, Loop, Pool, Ready,
     StreamOption, Streams, TimerKey, Trace,
 };
 use slab::Slab;
@@ -177,7 +177,7 @@ impl<P: Protocol> Host<P> {
         f(&mut work, cx);
         let end = work.settle(cx);
         if !self.bufs.is_idle() {
-            park(&mut seat.link.bufs, &mut self.bufs, &mut self.spare);
+            park(&mut seat.link.bufs, &mut self.bufs, &mut self.spare, &mut cx.env.pool);
         }
         if let Some(why) = end {
             self.close(cx, id, why);
@@ -391,11 +391,13 @@ fn unpark(mut kept: Box<Bufs>, bufs: &mut Bufs, spare: &mut Spare) {
 }
 
 /// A visit leaves something in the buffers: the connection keeps them. Those that have only grown
-/// too large go back to the allocator.
+/// too large are given back.
 #[cold]
-fn park(kept: &mut Option<Box<Bufs>>, bufs: &mut Bufs, spare: &mut Spare) {
+fn park(kept: &mut Option<Box<Bufs>>, bufs: &mut Bufs, spare: &mut Spare, pool: &mut Pool) {
     if bufs.is_empty() {
-        return *bufs = Bufs::default();
+        let Bufs { out, carry, .. } = std::mem::take(bufs);
+        pool.give(out);
+        return pool.give(carry);
     }
     let mut empty = spare.pop().unwrap_or_default();
     std::mem::swap(&mut *empty, bufs);

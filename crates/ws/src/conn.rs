@@ -11,12 +11,13 @@
 use crate::codec::{self, Shared};
 use crate::core::close::{self, CloseFrame};
 use crate::core::frame::{self, Opcode};
+use crate::core::message::Room;
 use crate::core::{self, CloseCode, Part, Receiver, Role, Violation};
 use crate::socket::{Extra, Link, Payload, Stage, mask};
 use crate::topics::Topics;
 use crate::{App, Config, End, Failure, Message, Socket};
 use loopwork_http::core::Fields;
-use loopwork_http::tcp::reactor::{CallKey, Env, Id, Instant};
+use loopwork_http::tcp::reactor::{CallKey, Env, Id, Instant, Pool};
 use loopwork_http::tcp::{Close, Flow, Io, Protocol};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -164,10 +165,11 @@ impl<A: App> Ws<A> {
             let open = link.stage == Stage::Open;
             let full = io.flow() == Flow::Full && !io.wish.reads_when_full();
             if open && (full || io.paused()) {
-                receiver.release();
+                receiver.release_to(&mut io.env.pool);
                 break;
             }
-            let (n, message) = match receiver.next(&mut bytes[used..], &self.config.limits) {
+            let (limits, room) = (&self.config.limits, &mut io.env.pool);
+            let (n, message) = match receiver.next_of_any(&mut bytes[used..], limits, room) {
                 Ok(next) => next,
                 Err(violation) => {
                     pongs.settle(link, io);
@@ -433,6 +435,17 @@ impl<A: App> Protocol for Ws<A> {
             _ => "",
         };
         self.app.on_close(app, id, env, &End { code: link.code, reason, clean, failure });
+    }
+}
+
+/// The loop's buffers.
+impl Room for Pool {
+    fn take(&mut self, room: usize) -> Vec<u8> {
+        self.take_large(room).unwrap_or_default()
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        Pool::give(self, buffer);
     }
 }
 

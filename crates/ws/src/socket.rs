@@ -7,11 +7,11 @@
 
 use crate::client::Opening;
 use crate::codec::{Agreed, Shared};
-use crate::core::frame::{self, Fragments, MAX_CONTROL, Opcode};
+use crate::core::frame::{self, Fragments, MAX_CONTROL, MAX_HEADER, Opcode};
 use crate::core::{CloseCode, Role, Terms, close};
 use crate::topics::{self, Delivered, Prepared, Topics};
 use crate::{Config, Failure, Message};
-use loopwork_http::tcp::reactor::{Env, Id};
+use loopwork_http::tcp::reactor::{Env, Id, Pool};
 use loopwork_http::tcp::{Close, Count, Flow, Io, Out, Wishes};
 
 /// Where a connection stands.
@@ -317,9 +317,25 @@ impl<'a> Socket<'a> {
     fn plain(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
         if self.link.stage == Stage::Open {
             let mask = mask(self.link.role, self.env);
+            if payload.len() > Pool::LARGEST {
+                self.make_room(payload.len() + MAX_HEADER);
+            }
             frame::encode(self.out.buffer(), opcode, payload, mask);
         }
         self.out.flow()
+    }
+
+    /// What is large goes into a buffer that has been used before, if there is one.
+    #[cold]
+    fn make_room(&mut self, more: usize) {
+        let out = self.out.buffer();
+        let room = out.len().saturating_add(more);
+        if out.capacity() < room
+            && let Some(mut large) = self.env.pool.take_large(room)
+        {
+            large.extend_from_slice(out);
+            self.env.pool.give(std::mem::replace(out, large));
+        }
     }
 
     /// Sends a Close, the reason cut to 123 bytes between characters; a code that may not stand on

@@ -18,18 +18,23 @@ struct Counting;
 
 thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
+    static LARGE: Cell<usize> = const { Cell::new(0) };
 }
 
-fn count() {
+/// Of so many bytes a call is counted among the large ones, too.
+const FROM: usize = (256 << 10) + 1;
+
+fn count(size: usize) {
     // A thread that ends has no counter any more.
     let _ = CALLS.try_with(|calls| calls.set(calls.get() + 1));
+    let _ = LARGE.try_with(|calls| calls.set(calls.get() + usize::from(size >= FROM)));
 }
 
 // SAFETY: every call goes to `System` unchanged; counting does not allocate, because the counter
 // is initialised at compile time and has no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size());
         // SAFETY: the caller's promises are those of `System::alloc`.
         unsafe { System.alloc(layout) }
     }
@@ -40,7 +45,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size);
         // SAFETY: the caller's promises are those of `System::realloc`.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -49,8 +54,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Server and clients in one loop, each message answered by the other side, for ever.
-fn ping_pong(size: usize, clients: usize) -> usize {
+/// Server and clients in one loop, each message answered by the other side, for ever; the
+/// allocations of so many messages, and the large ones among them.
+fn ping_pong(size: usize, clients: usize, messages: usize) -> (usize, usize) {
     let rounds = Rc::new(Cell::new(0usize));
     let (server, _server_ends) = Play::new(echo);
     let counted = rounds.clone();
@@ -75,17 +81,25 @@ fn ping_pong(size: usize, clients: usize) -> usize {
             lp.turn(Some(Duration::from_secs(5))).unwrap();
         }
     };
-    until(2_000);
-    let before = CALLS.get();
-    until(22_000);
-    CALLS.get() - before
+    until(messages / 10);
+    let before = (CALLS.get(), LARGE.get());
+    until(messages / 10 + messages);
+    (CALLS.get() - before.0, LARGE.get() - before.1)
 }
 
 #[test]
 fn messages_allocate_nothing() {
     for (size, clients) in [(0, 1), (64, 1), (64, 20), (1000, 5)] {
-        assert_eq!(ping_pong(size, clients), 0, "messages of {size} bytes, {clients} clients");
+        let (all, _) = ping_pong(size, clients, 20_000);
+        assert_eq!(all, 0, "messages of {size} bytes, {clients} clients");
     }
+}
+
+/// What they are gathered in and sent from goes round, within `Pool::LARGE`.
+#[test]
+fn large_messages_share_their_buffers() {
+    let (_, large) = ping_pong(1 << 20, 3, 200);
+    assert_eq!(large, 0);
 }
 
 #[test]

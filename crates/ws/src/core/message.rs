@@ -24,8 +24,9 @@ pub struct Limits {
     /// Bytes of payload in a message. Default 16 MiB: the largest that the Autobahn test suite
     /// sends (9.1.6), and what most peers can receive.
     pub message: usize,
-    /// Frames in a message, empty ones too: bounds the work that a message without content can
-    /// cause. Default 131,072: twice what Autobahn 9.3.1 sends (4 MiB in frames of 64 bytes).
+    /// Frames in a message, empty ones too, at least one: bounds the work that a message without
+    /// content can cause. Default 131,072: twice what Autobahn 9.3.1 sends (4 MiB in frames of 64
+    /// bytes).
     pub frames: u32,
     /// Bytes of buffer that a connection may keep between messages, so that small messages that
     /// are fragmented or cut allocate nothing. Default 1 KiB: 100,000 connections keep at most
@@ -37,6 +38,23 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits { message: 16 << 20, frames: 1 << 17, keep: 1 << 10 }
     }
+}
+
+/// Where buffers of large messages come from, and where they go when the message was shown.
+pub(crate) trait Room {
+    /// An empty buffer, with at least so much room or none at all.
+    fn take(&mut self, room: usize) -> Vec<u8>;
+    /// Takes a buffer back.
+    fn give(&mut self, buffer: Vec<u8>);
+}
+
+/// The allocator.
+impl Room for () {
+    fn take(&mut self, _: usize) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn give(&mut self, _: Vec<u8>) {}
 }
 
 /// What arrived. It lives until the next call of [`Receiver::next`].
@@ -109,7 +127,9 @@ impl Receiver {
         bytes: &'a mut [u8],
         limits: &Limits,
     ) -> Result<(usize, Option<Message<'a>>), Violation> {
-        if let Some((opcode, start, end)) = self.is_short(bytes, limits) {
+        if !self.closed
+            && let Some((opcode, start, end)) = self.is_short(bytes, limits)
+        {
             let payload = unmasked(bytes, start, end);
             if opcode == Opcode::Binary {
                 return Ok((end, Some(Message::Binary(payload))));
@@ -122,11 +142,12 @@ impl Receiver {
                 }
             };
         }
-        self.next_of_any(bytes, limits)
+        self.next_of_any(bytes, limits, &mut ())
     }
 
     /// As [`next`](Self::next), of a short message that lies whole at the front: its opcode, its
-    /// length with the header, and its payload, of which a text is not checked.
+    /// length with the header, and its payload, of which a text is not checked. Not to be called
+    /// behind a Close or a violation.
     #[inline(always)]
     pub(crate) fn short<'a>(
         &self,
@@ -144,23 +165,24 @@ impl Receiver {
         let (opcode, masked, len) = frame::parse_short(bytes)?;
         let start = if self.role == Role::Server { 6 } else { 2 };
         let end = start + len;
-        let plain = self.partial.is_none() & !(self.closed | self.parts);
-        let within = (len <= limits.message) & (limits.frames > 0) & (end <= bytes.len());
-        (plain & within & (masked == (start == 6))).then_some((opcode, start, end))
+        let plain = self.partial.is_none() & !self.parts & (masked == (start == 6));
+        let within = (len <= limits.message) & (end <= bytes.len());
+        (plain & within).then_some((opcode, start, end))
     }
 
-    /// As [`next`](Self::next), of any frame.
+    /// As [`next`](Self::next), of any frame; large buffers come from `room` and go there.
     #[inline(never)]
-    fn next_of_any<'a>(
+    pub(crate) fn next_of_any<'a>(
         &'a mut self,
         bytes: &'a mut [u8],
         limits: &Limits,
+        room: &mut dyn Room,
     ) -> Result<(usize, Option<Message<'a>>), Violation> {
         if self.closed {
             return Ok((bytes.len(), None));
         }
-        self.forget_shown(limits.keep);
-        let (used, found) = match self.advance(bytes, limits) {
+        self.forget_shown(limits.keep, room);
+        let (used, found) = match self.advance(bytes, limits, room) {
             Ok(step) => step,
             Err(violation) => {
                 self.fail();
@@ -210,7 +232,12 @@ impl Receiver {
     /// Gives back all memory that no unfinished message needs: for a connection that was paused
     /// in the middle of its messages, or that idles.
     pub fn release(&mut self) {
-        self.forget_shown(0);
+        self.release_to(&mut ());
+    }
+
+    /// As [`release`](Self::release); large buffers go to `room`.
+    pub(crate) fn release_to(&mut self, room: &mut dyn Room) {
+        self.forget_shown(0, room);
         if self.partial.as_ref().is_some_and(|p| p.kind.is_none() && p.frame.is_none()) {
             self.partial = None;
         }
@@ -235,12 +262,13 @@ impl Receiver {
     }
 
     /// The message that was shown last is over: keep a small buffer, give back a large one.
-    fn forget_shown(&mut self, keep: usize) {
+    fn forget_shown(&mut self, keep: usize, room: &mut dyn Room) {
         let Some(partial) = &mut self.partial else { return };
         if !partial.shown {
             return;
         }
         if partial.capacity() > keep {
+            partial.empty(room);
             self.partial = None;
         } else {
             partial.reset();
@@ -252,6 +280,7 @@ impl Receiver {
         &mut self,
         bytes: &mut [u8],
         limits: &Limits,
+        room: &mut dyn Room,
     ) -> Result<(usize, Option<Found>), Violation> {
         let mut used = 0;
         loop {
@@ -262,7 +291,7 @@ impl Receiver {
                 let (taken, found) = if self.parts && partial.is_shown_by_parts(cut.opcode) {
                     partial.pass(cut, rest, used)?
                 } else {
-                    partial.absorb(cut, rest, limits)?
+                    partial.absorb(cut, rest, limits, room)?
                 };
                 used += taken;
                 if found.is_some() || partial.frame.is_some() {
@@ -318,7 +347,7 @@ impl Receiver {
         if header.len > limits.message.saturating_sub(size) as u64 {
             return Err(Violation::MessageTooBig);
         }
-        if frames >= limits.frames {
+        if frames >= limits.frames.max(1) {
             return Err(Violation::TooManyFrames);
         }
         Ok(Some((header, header_len)))

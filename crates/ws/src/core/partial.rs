@@ -1,18 +1,22 @@
 //! What is unfinished in a [`Receiver`](super::Receiver): a message in fragments, a frame whose
 //! payload still comes.
 //!
-//! Rule: a buffer grows with the bytes that came, never by a declared length.
+//! Rule: a buffer grows with the bytes that came, never by a declared length; by that length it
+//! only takes one that is there already.
 
 use super::close;
 use super::error::Violation;
 use super::frame::{Header, MAX_CONTROL, Opcode};
 use super::mask::Mask;
-use super::message::{Limits, Message, show};
+use super::message::{Limits, Message, Room, show};
 use super::part::Which;
 use super::utf8::{Decoder, InvalidUtf8};
 
 /// The least a message buffer grows to, so that the first few bytes do not grow it one by one.
 const MIN_GROWTH: usize = 64;
+
+/// From this length on a frame's message begins in a buffer that was used before, if there is one.
+const ROOM_FROM: usize = 256 << 10;
 
 /// Where the message is that `advance` found.
 pub(super) enum Found {
@@ -158,6 +162,7 @@ impl Partial {
         mut cut: Cut,
         bytes: &mut [u8],
         limits: &Limits,
+        room: &mut dyn Room,
     ) -> Result<(usize, Option<Found>), Violation> {
         let taken = usize::try_from(cut.remaining).unwrap_or(usize::MAX).min(bytes.len());
         let part = bytes.get_mut(..taken).unwrap_or_default();
@@ -170,6 +175,9 @@ impl Partial {
             // The last frame says how long the message is; before it only the limit is known.
             let rest = usize::try_from(cut.remaining).unwrap_or(usize::MAX);
             let most = if cut.fin { self.size.saturating_add(rest) } else { limits.message };
+            if self.capacity() == 0 && rest >= ROOM_FROM {
+                self.furnish(room.take(rest));
+            }
             self.append(part, most)?;
         }
         cut.remaining -= taken as u64;
@@ -209,6 +217,23 @@ impl Partial {
         }
         self.size = self.size.saturating_add(part.len());
         Ok(())
+    }
+
+    /// The message has a buffer from elsewhere to begin with.
+    #[cold]
+    fn furnish(&mut self, buffer: Vec<u8>) {
+        if self.kind == Some(Kind::Text) {
+            // It is empty.
+            self.text = String::from_utf8(buffer).unwrap_or_default();
+        } else {
+            self.binary = buffer;
+        }
+    }
+
+    /// Its buffers, for others.
+    pub(super) fn empty(&mut self, room: &mut dyn Room) {
+        room.give(std::mem::take(&mut self.text).into_bytes());
+        room.give(std::mem::take(&mut self.binary));
     }
 
     pub(super) fn capacity(&self) -> usize {
