@@ -202,11 +202,12 @@ fn nothing_is_left_to_be_done() {
 }
 
 /// What each crate may depend on, of this workspace. A layer never reaches around the one below.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("reactor", &[]),
     ("sim", &["reactor"]),
     ("tcp", &["reactor"]),
     ("udp", &["reactor"]),
+    ("tls", &["tcp"]),
     ("http", &["tcp"]),
     ("ws", &["http"]),
     ("files", &["http"]),

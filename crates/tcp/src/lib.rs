@@ -78,6 +78,10 @@ pub enum Close {
     /// The protocol left more bytes unused than it keeps ([`Protocol::keeps`]) while it still
     /// wanted more: the peer's message is longer than anything that it may be.
     Overrun,
+    /// The peer's stream ended where the layer above it had more to come: it was cut off.
+    Truncated,
+    /// A layer between the stream and the protocol gave it up, and says why by itself: TLS.
+    Layer,
     /// A dial failed; with the kind of the error.
     Dial(ErrorKind),
     /// Our own list forbids the address that was dialed ([`Host::block_outbound`]).
@@ -104,6 +108,8 @@ impl std::fmt::Display for Close {
             Close::Reset => f.write_str("reset by the peer"),
             Close::TimedOut => f.write_str("timed out"),
             Close::Overrun => f.write_str("message too long"),
+            Close::Truncated => f.write_str("cut off"),
+            Close::Layer => f.write_str("given up by the layer beneath"),
             Close::Dial(kind) => kind.fmt(f),
             Close::Blocked => f.write_str("blocked by our own list"),
         }

@@ -51,7 +51,7 @@ impl Io<'_> {
     /// `on_wake` and `on_shutdown` may follow, and `on_close`: with [`Close::Finished`] when the
     /// peer ends too, or the drain has its limit. The deadline is the drain's from here on.
     ///
-    /// Not for a layer inside another: there it is the outer one's to say.
+    /// Of a layer inside another the outer one takes the wish over ([`Wishes::draining`]).
     pub fn end_and_drain(&mut self, how: Drain) {
         if self.wish.drain.is_some() {
             return;
@@ -73,6 +73,12 @@ impl Io<'_> {
 }
 
 impl Wishes {
+    /// For a protocol around a protocol: the inner wish to be drained.
+    #[must_use]
+    pub fn draining(&self) -> Option<Drain> {
+        self.drain.as_ref().map(|drain| drain.how)
+    }
+
     /// Our end has been sent: from now on the peer's is waited for.
     pub(crate) fn drain_from(&mut self, now: Instant) {
         if let Some(drain) = &self.drain {
