@@ -5,11 +5,13 @@
 //! * A datagram is answered with as many bytes as came, so that nobody can use the service to
 //!   flood a third one with more than he spends himself.
 
-use crate::common::{self, Outcome};
+use crate::common::{self, Fail, Outcome};
 use crate::serve::shutdown_timeout;
+use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::{Body, Headers, Method, Request};
 use loopwork::http::{Answer, App, Http, Reply};
+use loopwork::tls::{Tls, config};
 use loopwork::{Address, Env, Id, Loop, Os, tcp, udp};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -57,21 +59,39 @@ pub(crate) fn command() -> Command {
                 .help("ws: compress messages for clients that offer it")
                 .action(ArgAction::SetTrue),
         )
+        .args(tls::server_args())
         .arg(shutdown_timeout())
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let at = common::listen_address(common::text(matches, "addr").unwrap_or_default(), 0)?;
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
+    let deflate = matches.get_flag("deflate");
     let greeting = match common::text(matches, "greet").unwrap_or_default() {
         "" => String::new(),
         text => format!("{text}\n"),
     };
-    match common::text(matches, "protocol").unwrap_or_default() {
-        "tcp" => streams(at, timeout, "tcp", Tcp { greeting }),
-        "http" => streams(at, timeout, "http", Http::new(Web { greeting })),
-        "ws" => streams(at, timeout, "ws", crate::ws::echo_server(matches.get_flag("deflate"))),
-        _ => datagrams(at, timeout),
+    let protocol = common::text(matches, "protocol").unwrap_or_default();
+    let alpn: &[&[u8]] = if protocol == "tcp" { &[] } else { &[config::HTTP] };
+    if protocol == "udp" {
+        if matches.get_flag("tls-self-signed") || matches.contains_id("tls-cert") {
+            let text = "there is no TLS over udp here: leave the --tls flags away";
+            return Err(Fail::usage(text));
+        }
+        return datagrams(at, timeout);
+    }
+    match (protocol, tls::server(matches, at.ip(), alpn)?) {
+        ("tcp", None) => streams(at, timeout, "tcp", Tcp { greeting }),
+        ("tcp", Some(tls)) => streams(at, timeout, "tls", Tls::server(Tcp { greeting }, tls)),
+        ("http", None) => streams(at, timeout, "http", Http::new(Web { greeting })),
+        ("http", Some(tls)) => {
+            streams(at, timeout, "https", Tls::server(Http::new(Web { greeting }), tls))
+        }
+        (_, None) => streams(at, timeout, "ws", crate::ws::echo_server(deflate)),
+        (_, Some(tls)) => {
+            let server = Tls::server(crate::ws::echo_server(deflate), tls);
+            streams(at, timeout, "wss", server)
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod nc;
 mod serve;
 mod sim;
 mod stdio;
+mod tls;
 mod ws;
 
 use clap::{ArgMatches, Command};

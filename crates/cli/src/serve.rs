@@ -7,13 +7,15 @@ mod log;
 mod watched;
 
 use crate::common::{self, Fail, Outcome};
-use crate::ws;
+use crate::{tls, ws};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use counters::Counters;
 use log::Format;
 use loopwork::files::{self, Files};
 use loopwork::http::Http;
 use loopwork::reactor::{ListenOptions, Workers, listen_fds};
+use loopwork::tls::rustls::ServerConfig;
+use loopwork::tls::{Tls, config};
 use loopwork::{Address, Loop, Os, tcp};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -30,6 +32,7 @@ Examples:
   loopwork serve public -p 0           another one, on a free port
   loopwork serve -b 0.0.0.0 -p 80 www  for the whole network
   loopwork serve --access-log=json --metrics --threads 4 www
+  loopwork serve --tls-self-signed www then: loopwork get -k https://127.0.0.1:8080/
 
 What begins with a dot is not served, and neither is what a symbolic link reaches outside of the
 directory. ^C finishes what is in flight; a second ^C ends at once.
@@ -83,6 +86,7 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue),
         )
         .args(watching())
+        .args(tls::server_args())
         .arg(shutdown_timeout())
 }
 
@@ -130,16 +134,18 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let site =
         move || io::Result::Ok(Files::new(&root)?.listing(true).precompressed(true).spa(spa));
     let echo = common::text(matches, "ws-echo").map(|p| format!("/{}", p.trim_start_matches('/')));
+    let secure = tls::server(matches, ip, &[config::HTTP])?;
+    let how = How { at, timeout, threads, secure };
     let (watch, writer) = watch(matches)?;
     let outcome = match (watch, echo) {
-        (None, None) => start(at, timeout, threads, move || Ok(Http::new(site()?))),
-        (None, Some(path)) => start(at, timeout, threads, move || {
-            Ok(Http::with_upgrade(site()?, ws::echo(Some(path.clone()))))
-        }),
-        (Some(watch), None) => start(at, timeout, threads, move || {
-            Ok(Http::new(Watched { app: site()?, watch: watch.clone() }))
-        }),
-        (Some(watch), Some(path)) => start(at, timeout, threads, move || {
+        (None, None) => start(how, move || Ok(Http::new(site()?))),
+        (None, Some(path)) => {
+            start(how, move || Ok(Http::with_upgrade(site()?, ws::echo(Some(path.clone())))))
+        }
+        (Some(watch), None) => {
+            start(how, move || Ok(Http::new(Watched { app: site()?, watch: watch.clone() })))
+        }
+        (Some(watch), Some(path)) => start(how, move || {
             let watched = Watched { app: site()?, watch: watch.clone() };
             Ok(Http::with_upgrade(watched, ws::echo(Some(path.clone()))))
         }),
@@ -166,13 +172,32 @@ fn watch(matches: &ArgMatches) -> Result<(Option<Watch>, Option<JoinHandle<()>>)
     Ok((Some(Watch { counters, log, metrics, health }), writer))
 }
 
-/// Listens, announces, serves until told to end: on so many threads, each with a loop and, where
-/// there are several, a listener of its own, among which the kernel deals out connections. A
-/// socket that a supervisor has opened takes the place of the address.
-fn start<P: tcp::Protocol>(
+/// Where and how is served.
+struct How {
     at: SocketAddr,
     timeout: Duration,
     threads: usize,
+    /// By TLS.
+    secure: Option<Arc<ServerConfig>>,
+}
+
+/// Serves, with TLS around it or without.
+fn start<P: tcp::Protocol>(
+    how: How,
+    make: impl Fn() -> io::Result<P> + Send + Sync + 'static,
+) -> Outcome {
+    match how.secure.clone() {
+        None => serve(&how, "http", make),
+        Some(tls) => serve(&how, "https", move || Ok(Tls::server(make()?, tls.clone()))),
+    }
+}
+
+/// Listens, announces, serves until told to end: on so many threads, each with a loop and, where
+/// there are several, a listener of its own, among which the kernel deals out connections. A
+/// socket that a supervisor has opened takes the place of the address.
+fn serve<P: tcp::Protocol>(
+    &How { at, timeout, threads, .. }: &How,
+    scheme: &str,
     make: impl Fn() -> io::Result<P> + Send + Sync + 'static,
 ) -> Outcome {
     let given = listen_fds()?.into_iter().next().map(|inherited| inherited.socket);
@@ -186,7 +211,7 @@ fn start<P: tcp::Protocol>(
     let workers = Workers::start(threads - 1, move |_, lp| {
         open(lp, make()?, again()?, &real, &how, timeout).map(|_| ())
     })?;
-    common::announce("http", &bound);
+    common::announce(scheme, &bound);
     let outcome = common::serve(&mut lp);
     workers.join()?;
     outcome

@@ -13,13 +13,17 @@
 
 use crate::common::{self, Fail, Outcome, parsed, talk, text};
 use crate::stdio::{CHUNK, Input, Output};
+use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::Request;
 use loopwork::http::{BadUrl, Url};
 use loopwork::http::{Http, Offer, Reply};
+use loopwork::tls::Tls;
 use loopwork::ws::core::handshake;
-use loopwork::ws::{App, CloseCode, End, Failure, Handshake, Message, Open, Socket, Terms, Ws};
-use loopwork::{Env, Flow, Id, Instant, Loop, Os, http};
+use loopwork::ws::{
+    App, CloseCode, Conn, End, Failure, Handshake, Message, Open, Socket, Terms, Ws,
+};
+use loopwork::{Env, Flow, Id, Instant, Loop, Os, http, tcp};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -56,7 +60,7 @@ pub(crate) fn command() -> Command {
         .arg(
             Arg::new("url")
                 .value_name("URL")
-                .help("ws://HOST[:PORT]/PATH")
+                .help("ws://HOST[:PORT]/PATH or wss://…")
                 .required_unless_present("listen"),
         )
         .arg(
@@ -88,6 +92,7 @@ pub(crate) fn command() -> Command {
                 .help("Send stdin as binary messages as it comes, and write messages as they are")
                 .action(ArgAction::SetTrue),
         )
+        .args(tls::client_args())
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
@@ -98,15 +103,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 }
 
 fn connect(matches: &ArgMatches) -> Outcome {
-    let url = Url::parse(text(matches, "url").unwrap_or_default(), &["ws"]).map_err(|bad| {
-        Fail::usage(match bad {
-            BadUrl::Scheme(scheme) if scheme == "wss" => {
-                "wss is not spoken by this build; take a ws:// URL".to_string()
-            }
-            BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
-            BadUrl::Malformed(why) => format!("that is no URL: {why}"),
-        })
-    })?;
+    let url =
+        Url::parse(text(matches, "url").unwrap_or_default(), &["ws", "wss"]).map_err(|bad| {
+            Fail::usage(match bad {
+                BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
+                BadUrl::Malformed(why) => format!("that is no URL: {why}"),
+            })
+        })?;
     let addresses = loopwork::resolve(&url.host, url.port).map_err(|error| {
         let why = common::reason(&error);
         Fail::failed(format!("cannot find {}: {why}; check the name", url.host))
@@ -117,7 +120,6 @@ fn connect(matches: &ArgMatches) -> Outcome {
     let output = talker.output.clone();
     let mut client = Ws::new(talker);
     client.config.close = CLOSE_WAIT;
-    let host = loopwork::tcp::add(&mut lp, |_| client);
     let wanted = Wanted::of(matches, &url)?;
     let headers: Vec<_> = wanted.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let protocols: Vec<_> = wanted.protocols.iter().map(String::as_str).collect();
@@ -129,12 +131,26 @@ fn connect(matches: &ArgMatches) -> Outcome {
         // Who has it compresses, and who has it not says so.
         deflate: Some(Terms::default()),
     };
-    loopwork::ws::dial_any(&mut lp.env, host, addresses, &open, ()).map_err(|why| {
+    let conn = Conn::client(&mut lp.env, &open, ()).map_err(|why| {
         Fail::usage(format!("the handshake cannot be sent: {why}; check -H, -o and -s"))
     })?;
+    if url.scheme == "ws" {
+        let host = tcp::add(&mut lp, |_| client);
+        tcp::dial_any(&mut lp.env, host, addresses, conn);
+        lp.run()?;
+        finish(&mut lp, &output)?;
+        return std::mem::replace(&mut lp.get(host).protocol.app.outcome, Ok(()));
+    }
+    let host = tcp::add(&mut lp, |_| Tls::client(client));
+    let conn = tls::Wanted::of(matches)?.dialing(&url.host)?.conn(conn)?;
+    tcp::dial_any(&mut lp.env, host, addresses, conn);
     lp.run()?;
     finish(&mut lp, &output)?;
-    std::mem::replace(&mut lp.get(host).protocol.app.outcome, Ok(()))
+    let outcome = std::mem::replace(&mut lp.get(host).protocol.inner.app.outcome, Ok(()));
+    outcome.map_err(|fail| match tls::why(&mut lp.env, &url.authority()) {
+        Some((_, why)) => Fail::failed(why),
+        None => fail,
+    })
 }
 
 fn serve(matches: &ArgMatches, at: SocketAddr) -> Outcome {

@@ -1,12 +1,13 @@
-//! The loopwork crates under one name: event loop, TCP, UDP, HTTP and WebSocket.
+//! The loopwork crates under one name: event loop, TCP, UDP, TLS, HTTP and WebSocket.
 //!
 //! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
-//! are on it, [`http`] is on `tcp`, [`ws`] and [`files`] on `http`; [`sim`] simulates the world
-//! beneath them. What every program needs stands at the root.
+//! are on it, [`http`] and `tls` (a feature, on by default) are on `tcp`, [`ws`] and [`files`] on
+//! `http`; [`sim`] simulates the world beneath them. What every program needs stands at the root.
 //!
 //! Rules of this crate:
 //! * It adds to the layers what names of hosts have to do with them, [`resolve`], [`lookup`],
-//!   [`connect_name`], [`listen_name`], and what URLs have: [`fetch`]. All else is names.
+//!   [`connect_name`], [`listen_name`], and what URLs have: [`fetch`]; and it puts HTTP
+//!   and TLS together. All else is names.
 //! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
 //!
 //! A whole TCP echo server:
@@ -35,6 +36,8 @@
 //! ```
 
 pub mod fetch;
+#[cfg(feature = "tls")]
+mod https;
 mod name;
 
 pub use loopwork_files as files;
@@ -42,10 +45,14 @@ pub use loopwork_http as http;
 pub use loopwork_reactor as reactor;
 pub use loopwork_sim as sim;
 pub use loopwork_tcp as tcp;
+#[cfg(feature = "tls")]
+pub use loopwork_tls as tls;
 pub use loopwork_udp as udp;
 pub use loopwork_ws as ws;
 
 pub use fetch::{Agent, Fetch, http_get};
+#[cfg(feature = "tls")]
+pub use https::secure;
 pub use name::{connect_name, listen_name, lookup, resolve};
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};

@@ -211,9 +211,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("http", &["tcp"]),
     ("ws", &["http"]),
     ("files", &["http"]),
-    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim"]),
+    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim", "tls"]),
     ("scenarios", &["loopwork"]),
-    ("cli", &["loopwork", "scenarios"]),
+    ("cli", &["loopwork", "scenarios", "tls"]),
 ];
 
 #[test]

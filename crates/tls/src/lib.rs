@@ -7,7 +7,8 @@
 //! What holds here as everywhere:
 //!
 //! * **Backpressure**: [`Flow::Full`](tcp::Flow::Full) counts what lies beneath, so who is slow
-//!   through TLS holds as little as who is slow without it, and what is not wanted is not decrypted.
+//!   through TLS holds as little as who is slow without it, and what is not wanted is not
+//!   decrypted.
 //! * **Ends**: an end says so by `close_notify`, and one side's end leaves the other open (RFC 8446
 //!   §6.1). A peer whose stream just stops has been cut off, or somebody did it:
 //!   [`Close::Truncated`](tcp::Close::Truncated), never a clean end.

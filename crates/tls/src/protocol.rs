@@ -28,7 +28,8 @@ const LAST_WORDS: Drain = Drain {
 };
 /// For who forgot the `s` of `https`.
 const HINT: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Content-Length: 48\r\nConnection: close\r\n\r\nThis port speaks TLS: ask it by https, not http.";
+    Content-Length: 48\r\nConnection: close\r\n\r\n\
+    This port speaks TLS: ask it by https, not http.";
 
 /// TLS around a protocol of streams.
 pub struct Tls<P> {
@@ -58,14 +59,16 @@ impl<C> Conn<C> {
     /// of the protocol inside.
     ///
     /// # Errors
-    /// A configuration that can do nothing: no version, no cipher.
+    /// A configuration that can do nothing, with no version or no cipher; and the state back.
     pub fn client(
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
         inner: C,
-    ) -> Result<Self, Error> {
-        let session = ClientConnection::new(config.clone(), name)?;
-        Ok(Conn::new(session.into(), inner))
+    ) -> Result<Self, (Error, C)> {
+        match ClientConnection::new(config.clone(), name) {
+            Ok(session) => Ok(Conn::new(session.into(), inner)),
+            Err(why) => Err((why, inner)),
+        }
     }
 
     /// The state of the protocol inside.
@@ -134,7 +137,7 @@ impl<P: Protocol> Tls<P> {
             _ => io.env.pool.take(),
         };
         let (kept, mut rest, mut ends) = (plain.len(), bytes, false);
-        while !rest.is_empty() && !ends && !(c.stage == Stage::Open && Self::stops(c, io)) {
+        while !(rest.is_empty() || ends || c.stage == Stage::Open && Self::stops(c, io)) {
             match c.take(&mut rest, &mut plain) {
                 Ok(ended) => ends = ended && !c.peer_ended,
                 Err(why) => {

@@ -11,11 +11,13 @@
 
 use super::pace::Pace;
 use super::tally::Tally;
+use crate::tls::Dialing;
 use loopwork::reactor::Key;
 use loopwork::tcp::{self, Close, Host, Io, Protocol};
 use loopwork::{Env, Handle, Id, Instant};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,6 +30,8 @@ const AGAIN: Duration = Duration::from_millis(10);
 #[derive(Clone)]
 pub(super) struct Plan {
     pub(super) to: Vec<SocketAddr>,
+    /// By TLS.
+    pub(super) secure: Option<Dialing>,
     /// As it goes out.
     pub(super) request: Vec<u8>,
     pub(super) connections: usize,
@@ -110,9 +114,12 @@ pub(super) struct Conn<C> {
     free: bool,
 }
 
+/// How a connection is dialed.
+pub(super) type Dialer<C> = Rc<dyn Fn(&mut Env, Conn<C>)>;
+
 /// The load of one thread, a protocol.
 pub(super) struct Load<S: Speech> {
-    me: Handle<Host<Load<S>>>,
+    dial: Dialer<S::Conn>,
     plan: Plan,
     speech: S,
     /// The request as often as it may go out at once.
@@ -129,14 +136,14 @@ pub(super) struct Load<S: Speech> {
 
 impl<S: Speech> Load<S> {
     pub(super) fn new(
-        me: Handle<Host<Load<S>>>,
+        dial: Dialer<S::Conn>,
         plan: Plan,
         speech: S,
         live: Arc<AtomicU64>,
     ) -> Load<S> {
         let batch = plan.request.repeat(plan.depth);
         Load {
-            me,
+            dial,
             plan,
             speech,
             batch,
@@ -183,7 +190,7 @@ impl<S: Speech> Load<S> {
     }
 
     fn dial(&self, env: &mut Env) {
-        dial(env, self.me, &self.plan.to);
+        (self.dial)(env, begin::<S>());
     }
 
     /// Requests that may still go out.
@@ -364,16 +371,25 @@ impl<S: Speech> Protocol for Load<S> {
         if self.tally.errors.all() == errors {
             return self.dial(env);
         }
-        let (me, to) = (self.me, self.plan.to.clone());
-        env.after(AGAIN, move |env| dial(env, me, &to));
+        let dial = self.dial.clone();
+        env.after(AGAIN, move |env| dial(env, begin::<S>()));
     }
 }
 
-fn dial<S: Speech>(env: &mut Env, me: Handle<Host<Load<S>>>, to: &[SocketAddr]) {
-    let conn =
-        Conn { asked: VecDeque::new(), speech: S::begin(), open: false, over: false, free: false };
+/// A connection that is to be dialed.
+fn begin<S: Speech>() -> Conn<S::Conn> {
+    Conn { asked: VecDeque::new(), speech: S::begin(), open: false, over: false, free: false }
+}
+
+/// Dials to the first of these that answers.
+pub(super) fn dial<P: Protocol>(
+    env: &mut Env,
+    host: Handle<Host<P>>,
+    to: &[SocketAddr],
+    conn: P::Conn,
+) {
     match to {
-        [only] => tcp::dial(env, me, *only, conn),
-        _ => tcp::dial_any(env, me, to.to_vec(), conn),
+        [only] => tcp::dial(env, host, *only, conn),
+        _ => tcp::dial_any(env, host, to.to_vec(), conn),
     }
 }

@@ -14,15 +14,19 @@ mod tally;
 mod ws;
 
 use crate::common::{self, Fail, Outcome, parsed, text};
+use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::Http;
 use load::{Load, Plan, Speech};
 use loopwork::http::Url;
 use loopwork::reactor::Mailbox;
 use loopwork::signal::{self, SIGINT, SIGTERM};
-use loopwork::{Loop, Os};
+use loopwork::tcp::{self, Host, Protocol};
+use loopwork::tls::Tls;
+use loopwork::{Env, Handle, Loop, Os};
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -117,6 +121,7 @@ pub(crate) fn command() -> Command {
                 .value_parser(duration)
                 .default_value("0"),
         )
+        .args(tls::client_args())
         .arg(flag("latency", "Show the whole spectrum of latencies"))
         .arg(flag("json", "Print one JSON object"))
         .arg(value("html", "FILE", "Write a page with plots, too"))
@@ -146,9 +151,9 @@ fn rate(text: &str) -> Result<f64, String> {
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let given = text(matches, "url").unwrap_or_default();
-    let url = Url::parse(given, &["http", "ws"]).map_err(|bad| {
+    let url = Url::parse(given, &["http", "https", "ws", "wss"]).map_err(|bad| {
         Fail::usage(format!(
-            "that is no URL for a bench: {bad}; take http:// or ws://HOST[:PORT]/PATH"
+            "that is no URL for a bench: {bad}; take http[s]:// or ws[s]://HOST[:PORT]/PATH"
         ))
     })?;
     let wanted = Wanted::of(matches, &url)?;
@@ -249,7 +254,7 @@ impl Wanted {
         })?;
         let depth = number("depth");
         let (request, wire) = match url.scheme.as_str() {
-            "ws" => {
+            "ws" | "wss" => {
                 let (message, opening) = ws::message(matches, url, depth)?;
                 (message, Wire::Ws(opening))
             }
@@ -263,8 +268,13 @@ impl Wanted {
             Some(_) => None,
             None => Some(duration.unwrap_or(DURATION) + warm_up),
         };
+        let secure = match url.scheme.as_str() {
+            "https" | "wss" => Some(tls::Wanted::of(matches)?.dialing(&url.host)?),
+            _ => None,
+        };
         let plan = Plan {
             to,
+            secure,
             request,
             connections,
             depth,
@@ -391,19 +401,50 @@ fn work<S: Speech>(
     // Who is not there any more has no use for it.
     let _ = tell.send(lp.mailbox()?);
     let (began, duration) = (cpu(), plan.duration);
-    let load = loopwork::tcp::add(&mut lp, |me| Load::new(me, plan, speech, live));
+    let (to, secure) = (plan.to.clone(), plan.secure.clone());
+    let tally = match secure {
+        None => {
+            let load = tcp::add(&mut lp, |me| {
+                let dialer = Rc::new(move |env: &mut Env, conn| load::dial(env, me, &to, conn));
+                Load::new(dialer, plan, speech, live)
+            });
+            drive(&mut lp, load, duration, |load| load)
+        }
+        Some(secure) => {
+            let load = tcp::add(&mut lp, |me| {
+                let dialer = Rc::new(move |env: &mut Env, conn| {
+                    // What cannot be begun was told before the first.
+                    if let Ok(conn) = secure.conn(conn) {
+                        load::dial(env, me, &to, conn);
+                    }
+                });
+                Tls::client(Load::new(dialer, plan, speech, live))
+            });
+            drive(&mut lp, load, duration, |tls| &mut tls.inner)
+        }
+    };
+    let mut tally = tally?;
+    tally.cpu = cpu().zip(began).map(|(now, began)| now.saturating_sub(began));
+    Ok(tally)
+}
+
+/// Runs a load to its end, whatever lies around it; what it has measured.
+fn drive<P: Protocol, S: Speech>(
+    lp: &mut Loop<Os>,
+    load: Handle<Host<P>>,
+    duration: Option<Duration>,
+    within: impl Fn(&mut P) -> &mut Load<S>,
+) -> io::Result<Tally> {
     lp.with(load, |host, cx| {
         if let Some(duration) = duration {
             let end = cx.env.after(duration, |env| env.calls.stop());
             cx.env.calls.unref(end);
         }
-        host.protocol.begin(cx.env);
+        within(&mut host.protocol).begin(cx.env);
     });
     lp.run()?;
     let now = lp.env.now;
-    let mut tally = lp.get(load).protocol.end(now);
-    tally.cpu = cpu().zip(began).map(|(now, began)| now.saturating_sub(began));
-    Ok(tally)
+    Ok(within(&mut lp.get(load).protocol).end(now))
 }
 
 /// Processor time of this thread, if the system tells (`/proc/thread-self/schedstat`).

@@ -41,7 +41,7 @@ fn time(name: &'static str, help: &'static str) -> Arg {
 pub(super) fn command() -> Command {
     let url = Arg::new("url")
         .value_name("URL")
-        .help("http://HOST[:PORT]/PATH; {a,b} and [1-9] stand for several")
+        .help("http[s]://HOST[:PORT]/PATH; {a,b} and [1-9] stand for several")
         .required(true)
         .num_args(1..)
         .action(ArgAction::Append);
@@ -51,6 +51,7 @@ pub(super) fn command() -> Command {
         .args_override_self(true)
         .arg(url)
         .args(asking())
+        .args(crate::tls::client_args())
         .args(bodies())
         .args(files())
         .args(telling())
@@ -80,7 +81,6 @@ fn asking() -> Vec<Arg> {
         flag("post302", "A POST stays one behind 302"),
         flag("post303", "A POST stays one behind 303"),
         flag("http1.1", "HTTP/1.1, which is what is spoken anyway"),
-        flag("insecure", "For curl's sake: there is nothing to verify").short('k'),
     ]
 }
 

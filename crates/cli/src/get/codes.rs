@@ -15,6 +15,8 @@ pub(super) const READ: u8 = 26;
 pub(super) const TIME: u8 = 28;
 /// The server cannot send a range.
 pub(super) const RANGE: u8 = 33;
+/// TLS could not be agreed on.
+pub(super) const TLS: u8 = 35;
 pub(super) const REDIRECTS: u8 = 47;
 pub(super) const EMPTY: u8 = 52;
 pub(super) const RECEIVE: u8 = 56;

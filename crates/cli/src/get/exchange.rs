@@ -14,7 +14,8 @@ use super::transfer::tell;
 use super::watch::Watch;
 use crate::common::talk;
 use crate::stdio::{Input, Output};
-use loopwork::http::client::{Client, Failure, Ticket};
+use crate::tls;
+use loopwork::http::client::{Client, Failure, Peer, Ticket};
 use loopwork::http::core::encode::{self, Connection, RequestHead};
 use loopwork::http::core::{Body, Invalid};
 use loopwork::http::inflate::Undecodable;
@@ -26,6 +27,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One write of the request's body.
@@ -51,6 +53,8 @@ pub(super) struct Ask {
     pub(super) upload: Upload,
     pub(super) body: Body,
     pub(super) place: Place,
+    /// Who the server has to prove to be, by TLS.
+    pub(super) name: Option<Arc<str>>,
 }
 
 impl Ask {
@@ -88,6 +92,8 @@ pub(super) enum Trouble {
     Invalid(Invalid),
     /// The last address that was tried, and why not.
     Connect(Address, ErrorKind),
+    /// No secure connection: curl's code and the words.
+    Tls(u8, String),
     /// The client's word.
     Failed(Failure),
     /// Not in time; connected or not.
@@ -276,6 +282,7 @@ impl Talk {
         }
         self.remote = Some(to.clone());
         let headers = ask.headers.iter().map(|(n, v)| (n, v));
+        let to = Peer { at: to, name: ask.name.clone() };
         match self.client.request(env, to, self.id, &ask.head(), headers) {
             Ok(ticket) => {
                 self.ticket = Some(ticket);
@@ -391,6 +398,11 @@ impl Talk {
             }
             (Failure::Connect(kind), Some(to)) => {
                 self.finish(env, Err(Trouble::Connect(to, kind)));
+            }
+            (Failure::Layer, Some(to)) => {
+                let why = tls::why(env, &to.to_string());
+                let (code, text) = why.unwrap_or((super::codes::TLS, Failure::Layer.to_string()));
+                self.finish(env, Err(Trouble::Tls(code, text)));
             }
             (why, _) => self.finish(env, Err(Trouble::Failed(why))),
         }

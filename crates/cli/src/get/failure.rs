@@ -44,6 +44,7 @@ impl Circumstances<'_> {
                 let advice = crate::nc::advice(kind);
                 Fail::new(code, format!("cannot connect to {to}: {kind}{advice}"))
             }
+            Trouble::Tls(code, text) => Fail::new(code, text),
             Trouble::Failed(why) => self.failed(why),
             Trouble::Late { connected: false } if self.connect_timeout.is_some() => {
                 let limit =

@@ -103,6 +103,7 @@ impl Hop {
             upload: self.upload.clone(),
             body,
             place: wanted.route.place(url),
+            name: (url.scheme == "https").then(|| url.host.as_str().into()),
         }
     }
 

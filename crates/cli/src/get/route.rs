@@ -90,6 +90,8 @@ impl Route {
         let host = url.host.trim_start_matches('[').trim_end_matches(']');
         let here = host == "localhost"
             || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        // `http_proxy` is for http.
+        let here = here || url.scheme != "http";
         let left_out = self.proxies.of(url).is_none() || proxy.from_environment && here;
         (!left_out).then_some(proxy)
     }

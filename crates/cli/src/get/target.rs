@@ -10,7 +10,7 @@ use loopwork::http::{BadUrl, Url};
 use percent_encoding::percent_decode_str;
 
 /// The schemes that are spoken.
-const SCHEMES: &[&str] = &["http"];
+const SCHEMES: &[&str] = &["http", "https"];
 
 /// A URL, and the credentials that stood in it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,12 +67,9 @@ pub(super) fn basic(user: &[u8]) -> String {
 /// A URL that is none, or none of ours: the exit code and the line.
 fn bad_url(bad: BadUrl) -> Fail {
     match bad {
-        BadUrl::Scheme(scheme) if scheme == "https" => {
-            let text = "https is not spoken by this build; take an http:// URL";
-            Fail::new(codes::PROTOCOL, text)
-        }
         BadUrl::Scheme(scheme) => {
-            Fail::new(codes::PROTOCOL, format!("{scheme} is not spoken here; take an http:// URL"))
+            let text = format!("{scheme} is not spoken here; take an http:// or https:// URL");
+            Fail::new(codes::PROTOCOL, text)
         }
         BadUrl::Malformed(why) => Fail::new(codes::URL, format!("that is no URL: {why}")),
     }
@@ -118,7 +115,7 @@ mod tests {
         assert_eq!(to("http://x:y@b/"), Target::parse("http://x:y@b/").unwrap());
         assert_eq!(to("/d e?f g"), Target::parse("http://a/d%20e?f+g").unwrap());
         assert_eq!(to("//x@b/"), Target::parse("http://x@b/").unwrap());
-        for (location, code) in [("https://a/", 1), ("file:///x", 1), ("http://a b/", 3)] {
+        for (location, code) in [("file:///x", 1), ("http://a b/", 3)] {
             assert_eq!(base.join(location).map_err(|fail| fail.code), Err(code), "{location}");
         }
     }

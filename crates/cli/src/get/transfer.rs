@@ -99,6 +99,8 @@ impl Session {
         (config.timeout, config.keep, config.head) = (PATIENCE, KEEP, None);
         (config.limits.head_bytes, config.limits.headers) = (HEAD_MAX, HEADERS_MAX);
         let client = Client::with_config(&mut lp, config);
+        let tls = wanted.tls.clone();
+        loopwork::secure(&mut lp, client, move || tls.config());
         let (mailbox, birth, watch) = (lp.mailbox()?, lp.env.calls.birth(), Watch::default());
         lp.trace(Some(Box::new(watch.clone())));
         let found = lp.env.shared.add(None);
@@ -262,6 +264,11 @@ impl Session {
                 _ => began.since(under.began),
             };
             let now = self.lp.env.unix_time().as_secs();
+            let url = &under.hop.target.url;
+            if url.scheme == "https" && self.wanted.route.proxy(url).is_some() {
+                let text = "https is not spoken through a proxy; leave it out by --noproxy '*'";
+                return Err(Fail::new(codes::PROTOCOL, text));
+            }
             let ask = under.hop.ask(&self.wanted, self.jar.as_ref(), now);
             let place = ask.place.clone();
             let head = self.head(job, ask, under);

@@ -8,6 +8,7 @@ use super::glob;
 use super::route::Route;
 use super::target::{Target, basic};
 use crate::common::{Fail, parsed, text};
+use crate::tls;
 use clap::ArgMatches;
 use loopwork::http::core::encode::{self, Connection};
 use std::path::{Path, PathBuf};
@@ -106,6 +107,8 @@ pub(super) struct Wanted {
     pub(super) connect_timeout: Option<Duration>,
     pub(super) max_size: Option<u64>,
     pub(super) retry: Retry,
+    /// Whom it believes that speaks TLS.
+    pub(super) tls: tls::Wanted,
 }
 
 impl Wanted {
@@ -172,6 +175,7 @@ impl Wanted {
                 refused: flag("retry-connrefused"),
                 all: flag("retry-all-errors"),
             },
+            tls: tls::Wanted::of(matches)?,
         };
         for line in matches.get_many::<String>("header").into_iter().flatten() {
             wanted.header_or_file(line)?;
@@ -397,7 +401,7 @@ mod tests {
     #[test]
     fn what_is_wrong_has_the_code_of_curl() {
         for (line, code) in [
-            (&["https://a"][..], 1),
+            (&["gopher://a"][..], 1),
             (&["ftp://a"], 1),
             (&["http://a b"], 3),
             (&["http://"], 3),

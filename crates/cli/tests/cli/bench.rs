@@ -233,7 +233,7 @@ fn what_is_asked_is_sent() {
 #[test]
 fn wrong_usage_is_told() {
     for (args, part) in [
-        (&["bench", "https://a"][..], "https"),
+        (&["bench", "ftp://a"][..], "ftp"),
         (&["bench", "-t", "4", "-c", "2", "http://a"], "threads"),
         (&["bench", "-d", "3x", "http://a"], "unit"),
         (&["bench", "-n", "5", "-d", "5", "http://a"], "cannot be used with"),
@@ -430,7 +430,7 @@ fn a_websocket_is_asked_for_as_told() {
         (&["bench", "--size", "9", "http://127.0.0.1"], "--size"),
         (&["bench", "--size", "9", "-b", "x", "ws://127.0.0.1"], "cannot be used with"),
         (&["bench", "--size", "60000000", "--depth", "99", "ws://127.0.0.1"], "--depth"),
-        (&["bench", "wss://a"], "wss"),
+        (&["bench", "wsx://a"], "wsx"),
     ] {
         let ended = run(args, b"");
         assert_eq!(ended.code, Some(2), "{ended:?}");

@@ -56,7 +56,7 @@ fn wrong_usage_is_2() {
         &["get"],
         &["ws"],
         &["ws", "http://127.0.0.1/"],
-        &["ws", "wss://127.0.0.1/"],
+        &["ws", "http://127.0.0.1/"],
     ] {
         let ended = run(line, b"");
         assert_eq!(ended.code, Some(2), "{line:?}: {ended:?}");

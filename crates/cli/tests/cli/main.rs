@@ -15,4 +15,5 @@ mod serve;
 mod serve_watched;
 mod signals;
 mod sim;
+mod tls;
 mod ws;

@@ -28,9 +28,12 @@ use crate::core::{
     parse_response, parse_trailers,
 };
 use crate::pipe::Pipe;
-use loopwork_tcp::reactor::{Address, CallKey, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
-use loopwork_tcp::{BlockList, Flow, Host};
+use loopwork_tcp::reactor::{Address, CallKey, Calls, Env, Id, Key, Loop, Shared, Streams};
+use loopwork_tcp::{BlockList, Close, Dial, Flow};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
 
 pub use pool::Config;
 pub use wire::{Wire, WireConn};
@@ -46,6 +49,9 @@ const INTERIM_MAX: u8 = 16;
 pub enum Failure {
     /// No connection came about.
     Connect(ErrorKind),
+    /// What lies between the stream and HTTP gave the connection up before it stood, and says why
+    /// by itself: TLS.
+    Layer,
     /// It ended before the response did.
     Closed,
     /// Nothing moved for too long.
@@ -66,6 +72,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Failure::Connect(kind) => write!(f, "could not connect: {kind}"),
+            Failure::Layer => f.write_str("no secure connection came about"),
             Failure::Closed => f.write_str("the connection ended before the response did"),
             Failure::TimedOut => f.write_str("timed out"),
             Failure::HeadTimedOut => f.write_str("the response's head did not come in time"),
@@ -78,6 +85,39 @@ impl std::fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+impl Failure {
+    /// Of a connection that never stood.
+    fn before(why: Close) -> Failure {
+        match why {
+            Close::Layer => Failure::Layer,
+            Close::TimedOut => Failure::Connect(ErrorKind::TimedOut),
+            why => Failure::Connect(why.dial_error().unwrap_or(ErrorKind::ConnectionReset)),
+        }
+    }
+}
+
+/// Whom a connection leads to.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Peer {
+    /// Where.
+    pub at: Address,
+    /// Who it has to prove to be, to what was set by [`Client::layer`]; without it nothing lies
+    /// between the stream and HTTP.
+    pub name: Option<Arc<str>>,
+}
+
+impl From<Address> for Peer {
+    fn from(at: Address) -> Peer {
+        Peer { at, name: None }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(at: SocketAddr) -> Peer {
+        Address::from(at).into()
+    }
+}
 
 /// The name of an exchange; of one that was released it means nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,7 +132,7 @@ pub struct Exchange {
     owner: Id,
     /// The connection that carries it.
     wire: Option<Id>,
-    to: Address,
+    to: Peer,
     /// The encoded head: the request's, until the response's takes its place.
     head: Vec<u8>,
     fields: Fields,
@@ -203,7 +243,6 @@ impl Exchange {
 #[derive(Clone, Copy)]
 pub struct Client {
     pool: Key<Pool>,
-    wires: Handle<Host<Wire>>,
 }
 
 impl Client {
@@ -215,15 +254,33 @@ impl Client {
     /// Adds a client with its limits and deadlines.
     pub fn with_config<W: Streams>(lp: &mut Loop<W>, config: Config) -> Client {
         let pool = lp.env.shared.add(Pool::new(config));
-        let wires = loopwork_tcp::add(lp, |me| Wire { pool, me, fields: Fields::new() });
+        let wires = loopwork_tcp::add(lp, |_| Wire { pool, fields: Fields::new() });
+        lp.env.shared.get(pool).plain = Some(wires);
         // Its tickets do.
         loopwork_tcp::hold(lp, wires, false);
-        Client { pool, wires }
+        Client { pool }
+    }
+
+    /// The protocol beneath, for a host of its own that puts a layer around it.
+    #[must_use]
+    pub fn wire(&self) -> Wire {
+        Wire { pool: self.pool, fields: Fields::new() }
+    }
+
+    /// How connections are dialed to peers that have a [name](Peer::name): `dial` adds to what it
+    /// is given the layer's own, and sends it to the host of that layer, which has a
+    /// [`wire`](Client::wire) inside; or it gives the connection back, and says why it cannot.
+    pub fn layer<F>(&self, env: &mut Env, dial: F)
+    where
+        F: Fn(&mut Env, Dial<WireConn>, &Arc<str>) -> Result<(), (ErrorKind, Box<WireConn>)>
+            + 'static,
+    {
+        env.shared.get(self.pool).layered = Some(Rc::new(dial));
     }
 
     /// Addresses that this client does not connect to, whoever asks it to.
     pub fn block_outbound<'l, W: Streams>(&self, lp: &'l mut Loop<W>) -> &'l mut BlockList {
-        &mut lp.get(self.wires).block_outbound
+        &mut lp.env.shared.get(self.pool).block
     }
 
     /// Sends a request to `to`, and wakes `owner` as it goes on. The ticket has to be
@@ -234,7 +291,7 @@ impl Client {
     pub fn request<I, N, V>(
         &self,
         env: &mut Env,
-        to: impl Into<Address>,
+        to: impl Into<Peer>,
         owner: Id,
         head: &RequestHead<'_>,
         headers: I,
@@ -287,7 +344,7 @@ impl Client {
         let ticket = Ticket { slot: slot as u32, birth };
         let time = pool.config.exchange;
         if pool.ask(&mut env.calls, &to, ticket) {
-            wire::dial(env, self.pool, self.wires, to);
+            wire::dial(env, self.pool, to);
         }
         env.calls.hold();
         if let Some(time) = time {

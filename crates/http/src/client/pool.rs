@@ -6,12 +6,16 @@
 //!   taken, a connection that is free elsewhere is closed to make one; and so is one that has
 //!   had its share, whoever waits for its address, as long as another address has none at all.
 
-use super::{Exchange, Failure, Ticket};
+use super::{Exchange, Failure, Peer, Ticket, Wire, WireConn};
 use crate::core::{Headers, Limits};
 use loopwork_tcp::CONNECT_TIMEOUT;
-use loopwork_tcp::reactor::{Address, Calls, Id};
+use loopwork_tcp::reactor::{Calls, Env, Handle, Id};
+use loopwork_tcp::{BlockList, Dial, Host};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Limits and deadlines of a client.
@@ -120,17 +124,27 @@ impl Origin {
     }
 }
 
+/// How connections are dialed that have something between the stream and HTTP; what it gives back
+/// it cannot dial.
+pub(super) type Layered =
+    Rc<dyn Fn(&mut Env, Dial<WireConn>, &Arc<str>) -> Result<(), (ErrorKind, Box<WireConn>)>>;
+
 /// What all connections of a client share.
 pub(super) struct Pool {
+    /// Those to peers without a name; known as soon as the client is.
+    pub(super) plain: Option<Handle<Host<Wire>>>,
+    /// Those to peers with one.
+    pub(super) layered: Option<Layered>,
+    pub(super) block: BlockList,
     pub(super) exchanges: Slab<Exchange>,
     pub(super) config: Config,
-    origins: HashMap<Address, Origin>,
+    origins: HashMap<Peer, Origin>,
     /// Connections in all.
     open: usize,
     /// Requests that wait for one.
     waiting: usize,
     /// Addresses that wait for a place among all connections.
-    blocked: VecDeque<Address>,
+    blocked: VecDeque<Peer>,
     /// Free connections that make place for others.
     leaving: Vec<Id>,
 }
@@ -138,6 +152,9 @@ pub(super) struct Pool {
 impl Pool {
     pub(super) fn new(config: Config) -> Pool {
         Pool {
+            plain: None,
+            layered: None,
+            block: BlockList::default(),
             exchanges: Slab::new(),
             config,
             origins: HashMap::new(),
@@ -153,7 +170,7 @@ impl Pool {
     }
 
     /// Lets a request wait. True: a connection is to be dialed for it.
-    pub(super) fn ask(&mut self, calls: &mut Calls, to: &Address, t: Ticket) -> bool {
+    pub(super) fn ask(&mut self, calls: &mut Calls, to: &Peer, t: Ticket) -> bool {
         if self.waiting >= self.config.waiting {
             if let Some(x) = self.get(t) {
                 x.failure = Some(Failure::Crowded);
@@ -175,13 +192,13 @@ impl Pool {
     }
 
     /// Lets a request wait for a new connection.
-    pub(super) fn ask_again(&mut self, to: &Address, t: Ticket) {
+    pub(super) fn ask_again(&mut self, to: &Peer, t: Ticket) {
         self.waiting += 1;
         self.origins.entry(to.clone()).or_default().again.push_back(t);
     }
 
     /// The next one that waits for a connection to this address, which is `new` or was used.
-    pub(super) fn next(&mut self, to: &Address, new: bool) -> Option<Ticket> {
+    pub(super) fn next(&mut self, to: &Peer, new: bool) -> Option<Ticket> {
         let origin = self.origins.get_mut(to)?;
         let again = if new { origin.again.pop_front() } else { None };
         let next = again.or_else(|| origin.waiting.pop_front())?;
@@ -190,7 +207,7 @@ impl Pool {
     }
 
     /// It waits no longer.
-    pub(super) fn forget(&mut self, to: &Address, t: Ticket) {
+    pub(super) fn forget(&mut self, to: &Peer, t: Ticket) {
         let Some(origin) = self.origins.get_mut(to) else { return };
         for line in [&mut origin.waiting, &mut origin.again] {
             if let Some(at) = line.iter().position(|w| *w == t) {
@@ -201,13 +218,13 @@ impl Pool {
         self.tidy(to);
     }
 
-    fn wants(&self, to: &Address) -> bool {
+    fn wants(&self, to: &Peer) -> bool {
         self.origins.get(to).is_some_and(|origin| origin.wants(&self.config))
     }
 
     /// Whether one more connection is due: it counts as dialed then. If there is no place for it,
     /// its address waits for one.
-    fn dials(&mut self, calls: &mut Calls, to: &Address) -> bool {
+    fn dials(&mut self, calls: &mut Calls, to: &Peer) -> bool {
         if !self.wants(to) {
             return false;
         }
@@ -255,7 +272,7 @@ impl Pool {
     }
 
     /// Keeps a connection that is free. False: it is to be closed.
-    pub(super) fn free(&mut self, to: &Address, id: Id) -> bool {
+    pub(super) fn free(&mut self, to: &Peer, id: Id) -> bool {
         let wanted = self.blocked.iter().any(|to| self.wants(to));
         let origin = self.origins.entry(to.clone()).or_default();
         let room = !wanted && origin.free.len() < self.config.free_per_address;
@@ -266,19 +283,19 @@ impl Pool {
     }
 
     /// Whether a connection counts as free.
-    pub(super) fn is_free(&self, to: &Address, id: Id) -> bool {
+    pub(super) fn is_free(&self, to: &Peer, id: Id) -> bool {
         self.origins.get(to).is_some_and(|origin| origin.free.contains(&id))
     }
 
     /// A connection stands that was dialed.
-    pub(super) fn stands(&mut self, to: &Address) {
+    pub(super) fn stands(&mut self, to: &Peer) {
         if let Some(origin) = self.origins.get_mut(to) {
             origin.dialing -= 1;
         }
     }
 
     /// A connection is gone; `dialed`: it never stood.
-    pub(super) fn gone(&mut self, to: &Address, id: Id, dialed: bool) {
+    pub(super) fn gone(&mut self, to: &Peer, id: Id, dialed: bool) {
         self.forget_leaving(id);
         self.open -= 1;
         let Some(origin) = self.origins.get_mut(to) else { return };
@@ -288,7 +305,7 @@ impl Pool {
     }
 
     /// Whom to dial now that a connection to `to` is gone.
-    pub(super) fn due(&mut self, calls: &mut Calls, to: &Address) -> Option<Address> {
+    pub(super) fn due(&mut self, calls: &mut Calls, to: &Peer) -> Option<Peer> {
         self.tidy(to);
         if self.wants(to) && !self.blocked.contains(to) {
             self.blocked.push_back(to.clone());
@@ -307,7 +324,7 @@ impl Pool {
     }
 
     /// Forgets an address of which nothing is left.
-    fn tidy(&mut self, to: &Address) {
+    fn tidy(&mut self, to: &Peer) {
         let rest = |o: &Origin| o.open + o.waiting.len() + o.again.len();
         if self.origins.get(to).is_some_and(|origin| rest(origin) == 0) {
             self.origins.remove(to);

@@ -3,10 +3,11 @@
 //! Rules of this file: those of the client, which it keeps; see there.
 
 use super::pool::{Config, Pool, kept};
-use super::{Exchange, Failure, INTERIM_MAX, Ticket};
+use super::{Exchange, Failure, INTERIM_MAX, Peer, Ticket};
 use crate::core::{Body, Decoder, Fields, Progress, Step, encode, parse_response};
-use loopwork_tcp::reactor::{Address, Env, Handle, Id, Instant, Key};
-use loopwork_tcp::{Close, Dial, Flow, Host, Io, Out, Protocol};
+use loopwork_tcp::reactor::{Env, Id, Instant, Key};
+use loopwork_tcp::{Close, Dial, Flow, Io, Out, Protocol, fail_dial};
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// Where a request's body stands on the wire.
@@ -24,7 +25,6 @@ enum Upload {
 /// The protocol beneath: connections to servers.
 pub struct Wire {
     pub(super) pool: Key<Pool>,
-    pub(super) me: Handle<Host<Wire>>,
     pub(super) fields: Fields,
 }
 
@@ -42,7 +42,7 @@ enum Stage {
 
 /// A connection to a server.
 pub struct WireConn {
-    to: Address,
+    to: Peer,
     at: Option<Ticket>,
     decoder: Decoder,
     progress: Progress,
@@ -66,7 +66,7 @@ pub struct WireConn {
 }
 
 impl WireConn {
-    pub(super) fn new(to: Address) -> Self {
+    pub(super) fn new(to: Peer) -> Self {
         WireConn {
             to,
             at: None,
@@ -448,22 +448,35 @@ impl Protocol for Wire {
     fn on_close(&mut self, mut c: WireConn, id: Id, env: &mut Env, why: Close) {
         let pool = env.shared.get(self.pool);
         pool.gone(&c.to, id, !c.stands);
-        if let Some(kind) = why.dial_error() {
+        if !c.stands {
             c.at = pool.next(&c.to, true);
-            self.fail(&mut c, env, Failure::Connect(kind));
+            self.fail(&mut c, env, Failure::before(why));
         } else if !Wire::retry(pool, &mut c) {
             self.fail(&mut c, env, Failure::Closed);
         }
         let pool = env.shared.get(self.pool);
         if let Some(to) = pool.due(&mut env.calls, &c.to) {
-            dial(env, self.pool, self.me, to);
+            dial(env, self.pool, to);
         }
     }
 }
 
 /// Dials a connection that was counted already.
-pub(super) fn dial(env: &mut Env, pool: Key<Pool>, me: Handle<Host<Wire>>, to: Address) {
-    let timeout = env.shared.get(pool).config.connect;
+pub(super) fn dial(env: &mut Env, key: Key<Pool>, to: Peer) {
+    let pool = env.shared.get(key);
+    let (plain, layered, timeout) = (pool.plain, pool.layered.clone(), pool.config.connect);
+    let blocked = to.at.ip().is_some_and(|at| pool.block.check(at.ip()));
     let conn = WireConn::new(to.clone());
-    Dial { to, from: None, timeout, conn }.send(env, me);
+    let dial = Dial { to: to.at, from: None, timeout, conn };
+    let Some(plain) = plain else { return };
+    match (to.name, layered) {
+        _ if blocked => fail_dial(env, plain, ErrorKind::PermissionDenied, dial.conn),
+        (Some(name), Some(layered)) => {
+            if let Err((why, conn)) = layered(env, dial, &name) {
+                fail_dial(env, plain, why, *conn);
+            }
+        }
+        (Some(_), None) => fail_dial(env, plain, ErrorKind::Unsupported, dial.conn),
+        (None, _) => dial.send(env, plain),
+    }
 }

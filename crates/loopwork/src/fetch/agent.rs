@@ -27,6 +27,8 @@ pub struct Settings {
     /// What `User-Agent` says where a fetch has none: `loopwork/` and the version.
     pub user_agent: Option<String>,
     pins: Vec<(String, u16, Vec<Address>)>,
+    /// `https` is spoken.
+    secure: bool,
 }
 
 impl Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             proxies: Proxies::none(),
             user_agent: Some(concat!("loopwork/", env!("CARGO_PKG_VERSION")).to_string()),
             pins: Vec::new(),
+            secure: false,
         }
     }
 }
@@ -141,11 +144,26 @@ impl Agent {
         }
     }
 
-    /// Who speaks this scheme. A client whose connections are encrypted would be the one for
-    /// `https`.
-    pub(super) fn client(&self, url: &Url) -> Result<Client, Error> {
+    /// From now on `https` is spoken, too, with those that `make`'s configuration believes: see
+    /// [`secure`](crate::secure). Not through proxies.
+    #[cfg(feature = "tls")]
+    pub fn secure<W: Streams>(
+        &self,
+        lp: &mut Loop<W>,
+        make: impl Fn() -> Result<
+            std::sync::Arc<crate::tls::rustls::ClientConfig>,
+            crate::tls::config::Refused,
+        > + 'static,
+    ) {
+        crate::secure(lp, self.http, make);
+        self.settings(&mut lp.env).secure = true;
+    }
+
+    /// Who speaks this scheme, and whom it is to lead to at this address.
+    pub(super) fn client(&self, url: &Url, settings: &Settings) -> Result<Client, Error> {
         match &*url.scheme {
             "http" => Ok(self.http),
+            "https" if settings.secure && settings.proxies.of(url).is_none() => Ok(self.http),
             scheme => Err(Error::Scheme(scheme.to_string())),
         }
     }

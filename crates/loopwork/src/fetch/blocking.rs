@@ -124,6 +124,11 @@ impl Fetch {
         let os = Os::new().map_err(Error::Loop)?;
         let mut lp = Loop::new(os);
         let agent = Agent::new(&mut lp);
+        #[cfg(feature = "tls")]
+        agent.secure(&mut lp, || {
+            use crate::tls::config::{Trust, client};
+            client(&Trust::Machine, None)
+        });
         let inbox = lp.env.shared.add(Inbox::default());
         let post = Post { inbox, agent, fetching: None, source, failed: None };
         let fetching = self.begin(&mut lp.env, agent, post);

@@ -10,7 +10,7 @@ use super::agent::{Agent, Wished};
 use super::names::{Found, Place};
 use super::{Asking, Content, Done, Error, Fetch, Fetching, Head, Lines, Settings, Taker};
 use crate::http::Url;
-use crate::http::client::{Client, Failure, Ticket};
+use crate::http::client::{Client, Failure, Peer, Ticket};
 use crate::http::core::Body;
 use crate::http::core::Invalid;
 use crate::http::core::encode::{Connection, RequestHead};
@@ -181,7 +181,7 @@ impl Run {
     /// Looks for the addresses of whoever is to be asked: the server, or the proxy.
     fn seek(&mut self, env: &mut Env, url: Url) -> End {
         self.stage = Stage::Name;
-        if let Err(error) = self.agent.client(&url) {
+        if let Err(error) = self.agent.client(&url, &self.settings) {
             return Some(Err(error));
         }
         let next = self.settings.proxies.of(&url).unwrap_or(&url);
@@ -235,7 +235,7 @@ impl Run {
         if self.cancelled(env) {
             return CANCELLED;
         }
-        let client = match self.agent.client(&url) {
+        let client = match self.agent.client(&url, &self.settings) {
             Ok(client) => client,
             Err(error) => return Some(Err(error)),
         };
@@ -250,7 +250,9 @@ impl Run {
             Asking { fetching: Fetching(self.id), url: &url, to: &to, head, headers: &headers };
         self.taker.on_asking(env, &asking);
         let lines = headers.iter().map(|(name, value)| (name, value));
-        match client.request(env, to.clone(), self.id, &head, lines) {
+        let name = (url.scheme == "https").then(|| url.host.as_str().into());
+        let peer = Peer { at: to.clone(), name };
+        match client.request(env, peer, self.id, &head, lines) {
             Err(why) => return Some(Err(Error::Request(why))),
             Ok(ticket) => self.exchange = Some((client, ticket)),
         }

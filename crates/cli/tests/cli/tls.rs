@@ -1,0 +1,109 @@
+//! TLS in each command: with a certificate made on the spot, with one from files, and with none
+//! that is good enough.
+
+use crate::harness::*;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+
+/// A server of these files, by TLS.
+fn site(flags: &[&str]) -> (Folder, Run, SocketAddr) {
+    let folder = Folder::new();
+    folder.write("a.txt", b"hello\n");
+    folder.write("big", &noise(3_000_000, 1));
+    let mut args = vec!["serve", folder.text(), "-p", "0", "--ws-echo", "/echo"];
+    args.extend(flags);
+    let server = start(&args);
+    let at = server.listening("https");
+    (folder, server, at)
+}
+
+/// PEM files of a certificate for localhost that is its own signer.
+fn identity(folder: &Folder) -> [String; 2] {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_string()]).unwrap();
+    let cert = folder.write("cert.pem", made.cert.pem().as_bytes());
+    let key = folder.write("key.pem", made.signing_key.serialize_pem().as_bytes());
+    [cert, key].map(|path| path.to_str().unwrap().to_string())
+}
+
+#[test]
+fn files_come_by_https_and_strangers_are_not_believed() {
+    let (folder, _server, at) = site(&["--tls-self-signed"]);
+    let url = |path| format!("https://{at}/{path}");
+    assert_eq!(run(&["get", "-k", &url("a.txt")], b"").text(), "hello\n");
+    same(
+        &run(&["get", "-ks", &url("big")], b"").out,
+        &std::fs::read(folder.path().join("big")).unwrap(),
+    );
+    run(&["get", &url("a.txt")], b"").failed(60, "nobody who is trusted");
+    run(&["bench", "-n", "1", "-c", "1", &url("a.txt")], b"").failed(1, "no answer came");
+    let ended = run(&["bench", "-k", "-n", "50", "-c", "2", "--json", &url("a.txt")], b"");
+    assert!(ended.text().contains("\"requests\":50"), "{ended:?}");
+    // Without TLS to a port that speaks it.
+    let ended = run(&["get", &format!("http://{at}/")], b"");
+    assert!(ended.text().contains("ask it by https"), "{ended:?}");
+}
+
+#[test]
+fn a_certificate_from_files_is_believed_by_who_has_its_signer() {
+    let own = Folder::new();
+    let [cert, key] = identity(&own);
+    let (_folder, _server, at) = site(&["--tls-cert", &cert, "--tls-key", &key]);
+    let (pin, url) = (format!("localhost:{}:{}", at.port(), at.ip()), |path: &str| {
+        format!("https://localhost:{}/{path}", at.port())
+    });
+    let get = ["get", "--cacert", &cert, "--resolve", &pin];
+    let ask = |more: &[&str]| run(&[&get[..], more].concat(), b"");
+    assert_eq!(ask(&[&url("a.txt")]).text(), "hello\n");
+    // The name has to be that of the certificate.
+    ask(&[&format!("https://{at}/a.txt")]).failed(60, "is for another name");
+    let talk = ["ws", "--cacert", &cert, &format!("wss://localhost:{}/echo", at.port())];
+    assert_eq!(run(&talk, b"hi\nyou\n").text(), "hi\nyou\n");
+    run(&["ws", &format!("wss://localhost:{}/echo", at.port())], b"hi\n").failed(1, "trusted here");
+    run(&["get", "--cacert", &key, &url("")], b"").failed(77, "no certificate in it");
+    run(&["get", "--cert", &cert, &url("")], b"").failed(58, "no private key in it");
+}
+
+#[test]
+fn what_cannot_be_shown_is_told_at_the_start() {
+    let own = Folder::new();
+    let [cert, key] = identity(&own);
+    let ended = run(&["serve", own.text(), "--tls-cert", &cert], b"");
+    assert!(ended.code == Some(2) && ended.err.contains("--tls-key"), "{ended:?}");
+    run(&["serve", own.text(), "-p", "0", "--tls-cert", &key, "--tls-key", &key], b"")
+        .failed(1, "key.pem: there is no certificate in it");
+    run(&["echo", "udp", "--tls-self-signed"], b"").failed(2, "no TLS over udp");
+}
+
+#[test]
+fn echoes_speak_tls() {
+    for (protocol, scheme) in [("http", "https"), ("ws", "wss"), ("tcp", "tls")] {
+        let server = start(&["echo", protocol, "--tls-self-signed"]);
+        let at = server.listening(scheme);
+        match protocol {
+            "http" => {
+                let url = format!("https://{at}/");
+                assert_eq!(run(&["get", "-k", "-d", "hi", &url], b"").text(), "hi");
+            }
+            "ws" => {
+                let url = format!("wss://{at}/");
+                assert_eq!(run(&["ws", "-k", &url], b"hi\n").text(), "hi\n");
+            }
+            _ => {
+                // An alert, and the end.
+                let mut peer = connect(at);
+                peer.write_all(b"\x01\x02\x03").unwrap();
+                let mut said = Vec::new();
+                let _ = peer.read_to_end(&mut said);
+                assert!(said.is_empty() || said[0] == 21, "{said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_told_from_one_with_it() {
+    let server = start(&["echo", "http"]);
+    let at = server.listening("http");
+    run(&["get", "-k", &format!("https://{at}/")], b"").failed(35, "what came is not TLS");
+    run(&["get", "-k", "-x", &at.to_string(), &format!("https://{at}/")], b"").failed(1, "proxy");
+}
