@@ -2,7 +2,7 @@
 
 use crate::harness::*;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -31,7 +31,11 @@ fn talk(mut stream: TcpStream, count: &AtomicUsize, answer: &dyn Fn(usize) -> (V
         while let Some(end) = held.windows(4).position(|w: &[u8]| w == b"\r\n\r\n") {
             held.drain(..end + 4);
             let (text, close) = answer(count.fetch_add(1, Ordering::SeqCst));
-            if stream.write_all(&text).is_err() || close {
+            let sent = stream.write_all(&text);
+            if sent.is_err() || close {
+                // What came and is not read would make it a reset, which destroys the answer.
+                let _ = stream.shutdown(Shutdown::Write);
+                while stream.read(&mut bytes).is_ok_and(|n| n > 0) {}
                 return;
             }
         }
