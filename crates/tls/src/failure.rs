@@ -70,6 +70,10 @@ fn certificate(f: &mut fmt::Formatter<'_>, why: &CertificateError) -> fmt::Resul
         CertificateError::Revoked => "was revoked",
         CertificateError::BadSignature => "has a wrong signature",
         CertificateError::BadEncoding => "cannot be read",
+        // rustls has no word of its own for it.
+        CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "is an authority's: it may sign others, but not be a server's (CA:TRUE)"
+        }
         other => return write!(f, "the peer's certificate is not accepted: {other}"),
     };
     write!(f, "the peer's certificate {words}")
