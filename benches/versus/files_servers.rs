@@ -87,6 +87,6 @@ fn config(folder: &Path, port: u16, cached: bool) -> String {
 }
 
 /// A port that nobody has just now: neither of them tells one that it takes.
-fn free_port() -> io::Result<u16> {
+pub(crate) fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

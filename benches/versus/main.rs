@@ -6,6 +6,7 @@
 //! cargo run --release -p loopwork-benches --bin versus -- http [--json FILE] [--svg FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- http-load [--conns 9000]
 //! cargo run --release -p loopwork-benches --bin versus -- files [--json FILE]
+//! cargo run --release -p loopwork-benches --bin versus -- https [--json FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- ws [--json FILE]
 //! cargo run --release -p loopwork-benches --bin versus -- ws-idle [--conns 15000]
 //! cargo run --release -p loopwork-benches --bin versus -- idle [--conns 10000]
@@ -32,6 +33,8 @@ mod http_load;
 mod http_many;
 mod http_report;
 mod http_servers;
+mod https;
+mod https_servers;
 mod idle;
 mod load;
 mod million;
@@ -65,6 +68,8 @@ usage: versus tcp [--rounds N] [--seconds N] [--loads ping-pong,stream,sink,conn
        versus http-load [--conns N] [--seconds N] [--only SERVER,..] [--json FILE]
        versus files [--rounds N] [--seconds N] [--loads 1k-alone,1k,1m,100m]
                     [--only SERVER,..] [--parts rates,calls] [--json FILE]
+       versus https [--rounds N] [--seconds N] [--loads full,resumed,small,large]
+                    [--only SERVER,..] [--json FILE]
        versus ws [--rounds N] [--seconds N] [--loads 20x100,20x100x16,..: SIZExCONNS[xDEPTH]]
                  [--only SERVER,..] [--parts rates,calls,exact] [--json FILE]
        versus ws-idle [--conns N] [--only SERVER,..] [--json FILE]
@@ -79,6 +84,7 @@ fn main() -> ExitCode {
         ["udp-server", name, service, core] => udp::serve(name, service, core),
         ["http-server", name, depth, folder, core] => http::serve(name, depth, folder, core),
         ["file-server", name, folder, core] => files::serve(name, folder, core),
+        ["https-server", name, folder, core] => https::serve(name, folder, core),
         ["ws-server", name, load, core] => ws::serve(name, load, core),
         ["holder", port, index, conns] => million::hold(port, index, conns),
         ["tcp", ref rest @ ..] => tcp::run(rest),
@@ -86,6 +92,7 @@ fn main() -> ExitCode {
         ["http", ref rest @ ..] => http::run(rest),
         ["http-load", ref rest @ ..] => http_many::run(rest),
         ["files", ref rest @ ..] => files::run(rest),
+        ["https", ref rest @ ..] => https::run(rest),
         ["ws", ref rest @ ..] => ws::run(rest),
         ["ws-idle", ref rest @ ..] => ws::idle(rest),
         ["idle", ref rest @ ..] => idle(rest),
