@@ -178,7 +178,7 @@ struct Row {
 }
 
 const HEAD: &str = "\
-| load | server | a second | a second of its processor, best and median | ours ÷ it, best and median |
+| load | server | a second | a second of its processor, best and median | ours ÷ it, the same |
 |---|---|---|---|---|";
 
 impl Row {
@@ -188,7 +188,8 @@ impl Row {
         let unit = if *load == "large" { " GB" } else { "" };
         let places = if *load == "large" { 2 } else { 0 };
         format!(
-            "| {load} | {server} | {:.places$}{unit} | {:.places$} {:.places$}{unit} | {:.2} {:.2} |",
+            "| {load} | {server} | {:.places$}{unit} \
+             | {:.places$} {:.places$}{unit} | {:.2} {:.2} |",
             m.rate() * bytes,
             1e9 / m.cpu() * bytes,
             1e9 / m.median_cpu() * bytes,
