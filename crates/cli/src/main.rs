@@ -7,6 +7,7 @@
 
 mod bench;
 mod common;
+mod dns;
 mod echo;
 mod get;
 mod nc;
@@ -48,6 +49,7 @@ fn command() -> Command {
             nc::command(),
             get::command(),
             ws::command(),
+            dns::command(),
             bench::command(),
             sim::command(),
         ])
@@ -60,6 +62,7 @@ fn run(name: &str, matches: &ArgMatches) -> Outcome {
         "nc" => nc::run(matches),
         "get" => get::run(matches),
         "ws" => ws::run(matches),
+        "dns" => dns::run(matches),
         "bench" => bench::run(matches),
         "sim" => sim::run(matches),
         other => Err(Fail::usage(format!("{other} is no command; see loopwork --help"))),

@@ -21,8 +21,13 @@ pub(crate) type Half = Result<Vec<IpAddr>, Error>;
 /// Two questions, of which the later answer is told what both said: IPv6, then IPv4.
 pub(crate) struct Pair {
     first: Option<Half>,
-    then: Box<dyn FnOnce(&mut Env, Half, Half)>,
+    then: Halves,
 }
+
+/// Who is told what came of both families.
+type Halves = Box<dyn FnOnce(&mut Env, Half, Half)>;
+/// Who is told the addresses of a host.
+type Whole = Box<dyn FnOnce(&mut Env, Half)>;
 
 impl Resolver {
     /// The addresses of a host, those of IPv6 first: Node's `dns.lookup` with `all`. `then` is
@@ -63,13 +68,7 @@ impl Resolver {
     }
 
     /// Asks for both families of the next name; `worst` is what the names before it said.
-    fn both(
-        self,
-        env: &mut Env,
-        mut names: IntoIter<Name>,
-        worst: Error,
-        then: Box<dyn FnOnce(&mut Env, Half)>,
-    ) {
+    fn both(self, env: &mut Env, mut names: IntoIter<Name>, worst: Error, then: Whole) {
         let Some(name) = names.next() else { return env.defer(move |env| then(env, Err(worst))) };
         self.pair(env, &name, move |env, six, four| {
             let why = match (six, four) {

@@ -11,7 +11,7 @@
 use crate::cache::Cache;
 use crate::follow::follow;
 use crate::lookup::Pair;
-use crate::message::{Code, Kind, Message, Record};
+use crate::message::{Code, Data, Kind, Message, Record};
 use crate::name::Name;
 use crate::transport::{self, End, Port, Streams as Conns};
 use crate::{Answer, Config, Error, Hosts};
@@ -152,13 +152,15 @@ impl Resolver {
         if let Some(said) = state.cache.get(&key, now) {
             return env.defer(move |env| then(env, said));
         }
+        if name.is_localhost() {
+            let said = localhost(name, kind);
+            return env.defer(move |env| then(env, said));
+        }
         if let Some(task) = state.running.get(&key) {
             return state.tasks[*task].waiting.push(Box::new(then));
         }
         let bad = match () {
             () if state.tasks.len() >= QUESTIONS_MAX => Some(Error::Busy),
-            // RFC 6761, 6.3: no server is asked, whatever is wanted of it.
-            () if name.is_localhost() => Some(Error::NoData),
             () if state.config.servers.is_empty() => {
                 Some(Error::Unreachable(std::io::ErrorKind::AddrNotAvailable))
             }
@@ -289,6 +291,17 @@ impl State {
         self.running.remove(&task.key);
         Told(Some((task.waiting, said)))
     }
+}
+
+/// RFC 6761, 6.3: it is this machine, and no server is asked, whatever is wanted of it.
+fn localhost(name: &Name, kind: Kind) -> Result<Answer, Error> {
+    let data = match kind {
+        Kind::A => Data::A(Ipv4Addr::LOCALHOST),
+        Kind::Aaaa => Data::Aaaa(Ipv6Addr::LOCALHOST),
+        _ => return Err(Error::NoData),
+    };
+    let records = vec![Record { name: name.clone(), ttl: 0, data }];
+    Ok(Answer { records, ..Answer::default() })
 }
 
 /// Where a question to this server leaves from: a port that the kernel draws.

@@ -346,7 +346,8 @@ fn localhost_and_own_names_and_addresses_never_leave_the_machine() {
         }
     }
     stage.ask("localhost");
-    assert_eq!(stage.hear(1)[0].0, Err(Error::NoData));
+    let here = Ok(vec![Data::A(Ipv4Addr::LOCALHOST)]);
+    assert_eq!(addresses(&stage.hear(1)[0].0), here);
     assert_eq!(stage.asked(0), [0, 0]);
     stage.end();
 }

@@ -1,12 +1,13 @@
 //! The loopwork crates under one name: event loop, TCP, UDP, TLS, HTTP and WebSocket.
 //!
 //! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
-//! are on it, [`http`] and `tls` (a feature, on by default) are on `tcp`, [`ws`] and [`files`] on
-//! `http`; [`sim`] simulates the world beneath them. What every program needs stands at the root.
+//! are on it, [`dns`] on both, [`http`] and `tls` (a feature, on by default) are on `tcp`, [`ws`]
+//! and [`files`] on `http`; [`sim`] simulates the world beneath them. What every program needs
+//! stands at the root.
 //!
 //! Rules of this crate:
 //! * It adds to the layers what names of hosts have to do with them, [`resolve`], [`lookup`],
-//!   [`connect_name`], [`listen_name`], and what URLs have: [`fetch`]; and it puts HTTP
+//!   [`connect_name`], [`connect_by`], [`listen_name`], and what URLs have: [`fetch`]; and it puts HTTP
 //!   and TLS together. All else is names.
 //! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
 //!
@@ -40,6 +41,7 @@ pub mod fetch;
 mod https;
 mod name;
 
+pub use loopwork_dns as dns;
 pub use loopwork_files as files;
 pub use loopwork_http as http;
 pub use loopwork_reactor as reactor;
@@ -53,7 +55,7 @@ pub use loopwork_ws as ws;
 pub use fetch::{Agent, Fetch, http_get};
 #[cfg(feature = "tls")]
 pub use https::secure;
-pub use name::{connect_name, listen_name, lookup, resolve};
+pub use name::{connect_by, connect_name, listen_name, lookup, resolve};
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};
 

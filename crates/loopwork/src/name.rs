@@ -5,6 +5,7 @@
 //! * The others look up where it may block ([`Env::blocking`]), and go on in the loop. An address
 //!   that is written out as such is asked of nobody.
 
+use crate::dns::{self, Resolver};
 use crate::reactor::ListenOptions;
 use crate::tcp::{self, Family, Host, Protocol};
 use crate::{Env, Handle, Loop};
@@ -107,6 +108,34 @@ pub fn connect_name<P: Protocol>(
             // The system's resolver has no kinds of errors.
             Ok(_) | Err(_) => tcp::fail_dial(env, handle, ErrorKind::NotFound, conn),
         }
+    });
+}
+
+/// As [`connect_name`], by a resolver of the loop's own: no thread waits, and it runs in a simulated
+/// world. The addresses of both families race by RFC 8305.
+///
+/// What the resolver says comes as the kind of an error: `NotFound` where there is no such name,
+/// `TimedOut`, `InvalidInput` where it is no name, `ResourceBusy`; else `HostUnreachable`.
+pub fn connect_by<P: Protocol>(
+    env: &mut Env,
+    names: Resolver,
+    handle: Handle<Host<P>>,
+    host: &str,
+    port: u16,
+    family: Family,
+    conn: P::Conn,
+) {
+    names.lookup(env, bare(host), move |env, found| {
+        let all = found.map(|ips| ips.into_iter().map(|ip| SocketAddr::new(ip, port)).collect());
+        let kind = match all.map(|all| tcp::prefer(all, family)) {
+            Ok(list) if !list.is_empty() => return tcp::dial_any(env, handle, list, conn),
+            Ok(_) | Err(dns::Error::NoSuchName | dns::Error::NoData) => ErrorKind::NotFound,
+            Err(dns::Error::Timeout) => ErrorKind::TimedOut,
+            Err(dns::Error::BadName(_)) => ErrorKind::InvalidInput,
+            Err(dns::Error::Busy) => ErrorKind::ResourceBusy,
+            Err(_) => ErrorKind::HostUnreachable,
+        };
+        tcp::fail_dial(env, handle, kind, conn);
     });
 }
 

@@ -1,0 +1,108 @@
+//! The resolver with real sockets against a small name server of the standard library's: over UDP
+//! it says that nothing fits, so every question is asked over TCP, too.
+
+use loopwork_dns::{Answer, Config, Data, Error, Hosts, Kind, Resolver};
+use loopwork_reactor::{Loop, Os};
+use simple_dns::rdata::{AAAA, RData};
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, ResourceRecord, TYPE};
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::time::Duration;
+
+/// `www.example` has an address of IPv6; no other name has anything.
+fn answer(question: &[u8], fits: bool) -> Vec<u8> {
+    let asked = Packet::parse(question).expect("a question");
+    let mut reply = Packet::new_reply(asked.id());
+    reply.questions = asked.questions.clone();
+    let name = asked.questions[0].qname.clone();
+    let known = name.to_string().eq_ignore_ascii_case("www.example");
+    let wanted = asked.questions[0].qtype == QTYPE::TYPE(TYPE::AAAA);
+    match (known, wanted) {
+        _ if !fits => reply.set_flags(PacketFlag::TRUNCATION),
+        (true, true) => {
+            let data = RData::AAAA(AAAA { address: Ipv6Addr::LOCALHOST.into() });
+            reply.answers.push(ResourceRecord::new(name, CLASS::IN, 60, data));
+        }
+        (true, false) => {}
+        (false, _) => *reply.rcode_mut() = simple_dns::RCODE::NameError,
+    }
+    reply.build_bytes_vec().expect("an answer")
+}
+
+/// Serves until the process ends.
+fn server() -> io::Result<SocketAddr> {
+    let streams = TcpListener::bind("127.0.0.1:0")?;
+    let at = streams.local_addr()?;
+    let datagrams = UdpSocket::bind(at)?;
+    std::thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        while let Ok((len, from)) = datagrams.recv_from(&mut bytes) {
+            let _ = datagrams.send_to(&answer(&bytes[..len], false), from);
+        }
+    });
+    std::thread::spawn(move || {
+        for stream in streams.incoming().flatten() {
+            let _ = one(stream);
+        }
+    });
+    Ok(at)
+}
+
+fn one(mut stream: std::net::TcpStream) -> io::Result<()> {
+    let mut length = [0; 2];
+    stream.read_exact(&mut length)?;
+    let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+    stream.read_exact(&mut question)?;
+    let answer = answer(&question, true);
+    // In pieces: a message is whole when its length says so.
+    stream.write_all(&(answer.len() as u16).to_be_bytes()[..1])?;
+    stream.write_all(&(answer.len() as u16).to_be_bytes()[1..])?;
+    let (front, back) = answer.split_at(answer.len() / 2);
+    stream.write_all(front)?;
+    std::thread::sleep(Duration::from_millis(5));
+    stream.write_all(back)
+}
+
+#[derive(Default)]
+struct Told {
+    found: Vec<Result<Vec<IpAddr>, Error>>,
+    said: Vec<Result<Answer, Error>>,
+}
+
+#[test]
+fn a_real_server_is_asked_over_udp_then_tcp() {
+    let config = Config { servers: vec![server().unwrap()], ..Config::default() };
+    let mut lp = Loop::new(Os::new().unwrap());
+    let names = Resolver::new(&mut lp, config, Hosts::default());
+    for host in ["www.example", "no.example"] {
+        names.lookup(&mut lp.env, host, |env, found| env.shared.one::<Told>().found.push(found));
+    }
+    names.resolve(&mut lp.env, "WWW.example.", Kind::Aaaa, |env, said| {
+        env.shared.one::<Told>().said.push(said);
+    });
+    lp.run().unwrap();
+    let told = std::mem::take(lp.env.shared.one::<Told>());
+    assert_eq!(told.found.len(), 2);
+    assert!(told.found.contains(&Ok(vec![Ipv6Addr::LOCALHOST.into()])));
+    assert!(told.found.contains(&Err(Error::NoSuchName)));
+    let said = told.said[0].as_ref().unwrap();
+    assert!(said.tcp && said.records[0].data == Data::Aaaa(Ipv6Addr::LOCALHOST), "{said:?}");
+}
+
+/// Nobody is there: the kernel says so, and nothing waits for a deadline.
+#[test]
+fn a_port_where_nobody_is_fails_at_once() {
+    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let timeout = Duration::from_secs(30);
+    let config = Config { servers: vec![free], timeout, ..Config::default() };
+    let mut lp = Loop::new(Os::new().unwrap());
+    let names = Resolver::new(&mut lp, config, Hosts::default());
+    let begin = std::time::Instant::now();
+    names.lookup(&mut lp.env, "www.example", |env, found| {
+        env.shared.one::<Told>().found.push(found);
+    });
+    lp.run().unwrap();
+    let found = lp.env.shared.one::<Told>().found.remove(0);
+    assert_eq!(found, Err(Error::Unreachable(io::ErrorKind::ConnectionRefused)));
+    assert!(begin.elapsed() < Duration::from_secs(5));
+}
