@@ -122,8 +122,9 @@ pub enum Data {
     Ns(Name),
     /// The name of an address.
     Ptr(Name),
-    /// The zone's first server, who keeps it, its serial, and how long a "no" holds, in seconds.
-    Soa(Name, Name, u32, u32),
+    /// The zone's first server, who keeps it, and its serial, refresh, retry, expire and minimum:
+    /// the last is how long a "no" holds, in seconds (RFC 2308).
+    Soa(Name, Name, [u32; 5]),
 }
 
 impl Data {
@@ -155,7 +156,9 @@ impl fmt::Display for Data {
             Data::Srv(priority, weight, port, name) => {
                 write!(f, "{priority} {weight} {port} {name}")
             }
-            Data::Soa(server, mail, serial, no) => write!(f, "{server} {mail} {serial} {no}"),
+            Data::Soa(server, mail, [serial, refresh, retry, expire, minimum]) => {
+                write!(f, "{server} {mail} {serial} {refresh} {retry} {expire} {minimum}")
+            }
             Data::Txt(strings) => {
                 for (n, string) in strings.iter().enumerate() {
                     f.write_str(if n > 0 { " \"" } else { "\"" })?;
@@ -357,7 +360,12 @@ fn record(r: &simple_dns::ResourceRecord<'_>, rdata: &[u8]) -> Option<Record> {
         RData::PTR(name) => Data::Ptr(own(name)),
         RData::MX(mx) => Data::Mx(mx.preference, own(&mx.exchange)),
         RData::SRV(s) => Data::Srv(s.priority, s.weight, s.port, own(&s.target)),
-        RData::SOA(s) => Data::Soa(own(&s.mname), own(&s.rname), s.serial, ttl(s.minimum)),
+        RData::SOA(s) => {
+            // The library has three of them with a sign; the RFC does not.
+            let [refresh, retry, expire] = [s.refresh, s.retry, s.expire].map(i32::cast_unsigned);
+            let times = [s.serial, refresh, retry, expire, s.minimum];
+            Data::Soa(own(&s.mname), own(&s.rname), times)
+        }
         // The library's own list leaves some strings out.
         RData::TXT(_) => Data::Txt(strings(rdata)),
         _ => return None,

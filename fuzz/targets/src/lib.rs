@@ -12,6 +12,7 @@ mod chat;
 mod client;
 mod cuts;
 mod deflate;
+mod dns;
 mod files;
 mod form;
 mod http;
@@ -24,6 +25,7 @@ mod ws;
 pub use chat::ws_ops;
 pub use client::http_client_ops;
 pub use deflate::ws_deflate;
+pub use dns::dns_message;
 pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
@@ -37,7 +39,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 18] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -53,6 +55,7 @@ pub const TARGETS: [(&str, Target); 18] = [
     ("ws_deflate", ws_deflate),
     ("ws_ops", ws_ops),
     ("tcp_ops", tcp_ops),
+    ("dns_message", dns_message),
     ("url", url),
     ("path_resolve", path_resolve),
     ("range_header", range_header),
