@@ -7,10 +7,11 @@
 
 use crate::name::Name;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Servers that are asked: resolv.conf(5), `MAXNS`.
 const SERVERS_MAX: usize = 3;
@@ -156,8 +157,32 @@ impl Hosts {
     }
 }
 
+/// A file that is read again when it has changed.
+pub(crate) struct Watched {
+    path: PathBuf,
+    /// Its length and its time, when it was read.
+    was: Option<(u64, SystemTime)>,
+}
+
+impl Watched {
+    pub(crate) fn new(path: PathBuf) -> Watched {
+        Watched { path, was: None }
+    }
+
+    /// Its text, if it is another one than the last time. One system call if it is not.
+    pub(crate) fn changed(&mut self) -> Option<String> {
+        let now =
+            fs::metadata(&self.path).ok().and_then(|of| Some((of.len(), of.modified().ok()?)));
+        if now == self.was {
+            return None;
+        }
+        self.was = now;
+        Some(read(&self.path))
+    }
+}
+
 /// The text of a file, as far as it is one; empty when it cannot be read.
-fn read(path: &str) -> String {
+fn read(path: impl AsRef<Path>) -> String {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FILE_MAX).read_to_end(&mut bytes));
     read.map(|_| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

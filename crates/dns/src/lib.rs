@@ -2,8 +2,8 @@
 //! then its cache, then the servers of `/etc/resolv.conf`.
 //!
 //! Rules of this crate:
-//! * Nothing here blocks but reading the two files, which [`Config::system`] and
-//!   [`Hosts::system`] do when they are called.
+//! * Nothing here blocks but reading the machine's two files: when it is asked for, or, with
+//!   [`Resolver::system`], when they have changed.
 //! * An answer comes in a later phase or turn, as a call: never from inside the question.
 //! * A server is not believed: its answer must come from the address and port that were asked, to
 //!   a port of ours that is new for each question, with the question's id, and the question's name
@@ -13,11 +13,11 @@
 //! * Questions that are the same are asked once, however many wait for the answer.
 //!
 //! ```
-//! use loopwork_dns::{Config, Hosts, Resolver};
+//! use loopwork_dns::Resolver;
 //! use loopwork_reactor::{Loop, Os};
 //!
 //! let mut lp = Loop::new(Os::new()?);
-//! let names = Resolver::new(&mut lp, Config::system(), Hosts::system());
+//! let names = Resolver::system(&mut lp);
 //! names.lookup(&mut lp.env, "localhost", |_, found| {
 //!     assert!(found.unwrap().iter().all(|ip| ip.is_loopback()));
 //! });

@@ -38,6 +38,7 @@ impl Resolver {
         host: &str,
         then: impl FnOnce(&mut Env, Result<Vec<IpAddr>, Error>) + 'static,
     ) {
+        self.look(env);
         match self.known(env, host) {
             Ok(Ok(known)) => env.defer(move |env| then(env, Ok(known))),
             Ok(Err(names)) => self.both(env, names.into_iter(), Error::NoSuchName, Box::new(then)),
@@ -116,6 +117,7 @@ impl Resolver {
         kind: Kind,
         then: impl FnOnce(&mut Env, Result<Answer, Error>) + 'static,
     ) {
+        self.look(env);
         match Name::new(text) {
             Ok(name) => {
                 let names = self.config(env).candidates(&name, text.ends_with('.'));

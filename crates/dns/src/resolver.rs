@@ -9,6 +9,7 @@
 //! * State is looked at and let go before anyone is called: who is called may ask again.
 
 use crate::cache::Cache;
+use crate::config::Watched;
 use crate::follow::follow;
 use crate::lookup::Pair;
 use crate::message::{Code, Data, Kind, Message, Record};
@@ -21,6 +22,8 @@ use loopwork_udp::{self as udp, BindOptions};
 use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
 
 /// Questions on their way at once, each with a socket of its own. As many descriptors; a page has
 /// some dozen hosts, of two questions each.
@@ -75,7 +78,18 @@ pub(crate) struct State {
     conns: Option<Handle<tcp::Host<Conns>>>,
     turns: usize,
     pub(crate) pairs: Slab<Pair>,
+    files: Option<Files>,
 }
+
+/// The machine's two files, and when they are looked at again.
+struct Files {
+    resolv_conf: Watched,
+    hosts: Watched,
+    next: Instant,
+}
+
+/// So often it is looked whether the machine's files have changed, at most: two system calls.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Who is to be told what, once the state is let go.
 #[must_use]
@@ -112,6 +126,7 @@ impl Resolver {
             conns: None,
             turns: 0,
             pairs: Slab::new(),
+            files: None,
         });
         let port = |seat| udp::add(lp, udp::Options::default(), Port::new(state, seat));
         let ports = (0..SOCKETS).map(port).collect();
@@ -121,16 +136,54 @@ impl Resolver {
         Resolver { state }
     }
 
-    /// From now on these are asked, in this way: Node's `dns.setServers`. Forgets the cache.
+    /// Adds one that goes by the machine's own files, and reads them again when they have changed,
+    /// as a network comes and goes. What is read is short, and the disk's cache has it: the loop
+    /// waits for it.
+    pub fn system<W: Datagrams + Streams>(lp: &mut Loop<W>) -> Resolver {
+        Resolver::of_files(lp, "/etc/resolv.conf", "/etc/hosts")
+    }
+
+    /// [`system`](Self::system) with other files of these forms.
+    pub fn of_files<W: Datagrams + Streams>(
+        lp: &mut Loop<W>,
+        resolv_conf: impl Into<PathBuf>,
+        hosts: impl Into<PathBuf>,
+    ) -> Resolver {
+        let names = Resolver::new(lp, Config::default(), Hosts::default());
+        let (resolv_conf, hosts) = (Watched::new(resolv_conf.into()), Watched::new(hosts.into()));
+        let files = Files { resolv_conf, hosts, next: lp.env.now };
+        lp.env.shared.get(names.state).files = Some(files);
+        names.look(&mut lp.env);
+        names
+    }
+
+    /// Reads the files again if it is time, and they have changed.
+    pub(crate) fn look(&self, env: &mut Env) {
+        let now = env.now;
+        let state = env.shared.get(self.state);
+        let Some(files) = state.files.as_mut().filter(|files| files.next <= now) else { return };
+        files.next = now.after(LOOK);
+        if let Some(text) = files.resolv_conf.changed() {
+            state.config = Config::parse(&text);
+            state.cache.clear();
+        }
+        if let Some(text) = files.hosts.changed() {
+            state.hosts = Hosts::parse(&text);
+        }
+    }
+
+    /// From now on these are asked, in this way: Node's `dns.setServers`. Forgets the cache, and
+    /// looks at the machine's files no more.
     pub fn set_config(&self, env: &mut Env, config: Config) {
         let state = env.shared.get(self.state);
-        state.config = config;
+        (state.config, state.files) = (config, None);
         state.cache.clear();
     }
 
-    /// From now on the machine itself knows these names.
+    /// From now on the machine itself knows these names, and its files are looked at no more.
     pub fn set_hosts(&self, env: &mut Env, hosts: Hosts) {
-        env.shared.get(self.state).hosts = hosts;
+        let state = env.shared.get(self.state);
+        (state.hosts, state.files) = (hosts, None);
     }
 
     /// Whom it asks, and how: Node's `dns.getServers`.

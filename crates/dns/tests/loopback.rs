@@ -106,3 +106,31 @@ fn a_port_where_nobody_is_fails_at_once() {
     assert_eq!(found, Err(Error::Unreachable(io::ErrorKind::ConnectionRefused)));
     assert!(begin.elapsed() < Duration::from_secs(5));
 }
+
+/// What the files say holds until they are others, and then what the others say.
+#[test]
+fn files_that_change_are_read_again() {
+    let folder = std::env::temp_dir().join(format!("loopwork-dns-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (hosts, conf) = (folder.join("hosts"), folder.join("resolv.conf"));
+    std::fs::write(&hosts, "192.0.2.1 own.example").unwrap();
+    std::fs::write(&conf, "nameserver 192.0.2.53").unwrap();
+    let mut lp = Loop::new(Os::new().unwrap());
+    let names = Resolver::of_files(&mut lp, &conf, &hosts);
+    assert_eq!(names.config(&mut lp.env).servers, ["192.0.2.53:53".parse().unwrap()]);
+    let ask = move |env: &mut loopwork_reactor::Env| {
+        names.lookup(env, "own.example", |env, found| env.shared.one::<Told>().found.push(found));
+    };
+    ask(&mut lp.env);
+    lp.run().unwrap();
+    std::fs::write(&hosts, "192.0.2.22 own.example").unwrap();
+    std::fs::write(&conf, "nameserver 192.0.2.153").unwrap();
+    ask(&mut lp.env);
+    lp.env.after(Duration::from_millis(1100), ask);
+    lp.run().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let found = std::mem::take(&mut lp.env.shared.one::<Told>().found);
+    let is = |ip: &str| Ok(vec![ip.parse::<IpAddr>().unwrap()]);
+    assert_eq!(found, [is("192.0.2.1"), is("192.0.2.1"), is("192.0.2.22")]);
+    assert_eq!(names.config(&mut lp.env).servers, ["192.0.2.153:53".parse().unwrap()]);
+}
