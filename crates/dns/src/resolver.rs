@@ -110,6 +110,12 @@ pub struct Resolver {
     pub(crate) state: Key<State>,
 }
 
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
 impl Resolver {
     /// Adds a resolver to a loop. It opens sockets only while it asks.
     pub fn new<W: Datagrams + Streams>(lp: &mut Loop<W>, config: Config, hosts: Hosts) -> Resolver {

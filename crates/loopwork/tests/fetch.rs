@@ -4,6 +4,7 @@
 mod fetch_support;
 
 use fetch_support::{A, B, NOBODY, Noting, Stage};
+use loopwork::dns::{Config, Hosts, Resolver};
 use loopwork::fetch::{Error, Proxies};
 use loopwork::http::BadUrl;
 use loopwork::http::client::Failure;
@@ -275,6 +276,20 @@ fn a_name_is_looked_up_once_at_a_time() {
         });
     }
     stage.until("all", || count.get() == many);
+}
+
+/// A resolver of the loop's own is asked, and what it says against a name is the fetch's error.
+#[test]
+fn names_by_a_resolver_of_the_loops_own() {
+    let mut stage = Stage::new(0, &[]);
+    let hosts = Hosts::parse("127.0.0.1 own.example");
+    let names = Resolver::new(&mut stage.lp, Config::default(), hosts);
+    stage.agent.settings(&mut stage.lp.env).resolver = Some(names);
+    let page = stage.fetch(Fetch::get("http://own.example:8001/x")).unwrap();
+    assert_eq!(page.text(), "GET /x");
+    let host = "x".repeat(70);
+    let bad = stage.fetch(Fetch::get(&format!("http://{host}/"))).unwrap_err().to_string();
+    assert!(bad.contains("more than 63 characters"), "{bad}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 use super::names::Names;
 use super::run::Run;
 use super::{Error, Fetch, Proxies, Taker};
+use crate::dns::Resolver;
 use crate::http::Url;
 use crate::http::client::Client;
 use crate::reactor::{Cx, Driver, Key, Ready, Streams};
@@ -26,6 +27,10 @@ pub struct Settings {
     pub proxies: Proxies,
     /// What `User-Agent` says where a fetch has none: `loopwork/` and the version.
     pub user_agent: Option<String>,
+    /// Who finds the addresses of names: the system's resolver, in a thread, which knows all that
+    /// the machine is set up for. A [`Resolver`] of this loop needs no thread, keeps what it has
+    /// found, and runs in a simulated world.
+    pub resolver: Option<Resolver>,
     pins: Vec<(String, u16, Vec<Address>)>,
     /// `https` is spoken.
     secure: bool,
@@ -59,6 +64,7 @@ impl Default for Settings {
             family: Family::Any,
             proxies: Proxies::none(),
             user_agent: Some(concat!("loopwork/", env!("CARGO_PKG_VERSION")).to_string()),
+            resolver: None,
             pins: Vec::new(),
             secure: false,
         }
@@ -166,6 +172,10 @@ impl Agent {
             "https" if settings.secure && settings.proxies.of(url).is_none() => Ok(self.http),
             scheme => Err(Error::Scheme(scheme.to_string())),
         }
+    }
+
+    pub(super) fn resolver(&self, env: &mut Env) -> Option<Resolver> {
+        env.shared.get(self.state).settings.resolver
     }
 
     pub(super) fn names<'e>(&self, env: &'e mut Env) -> &'e mut Names {

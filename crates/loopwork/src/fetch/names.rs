@@ -10,7 +10,7 @@
 use super::agent::Agent;
 use crate::{Address, Env, Id, lookup};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Hosts of several addresses of which it is remembered who answered; with one more all are
 /// forgotten. More than any program but a crawler asks, and little memory.
@@ -65,12 +65,24 @@ impl Agent {
             return waiting.push(id);
         }
         self.names(env).waiting.insert(place.clone(), vec![id]);
-        lookup(env, &place.0.clone(), place.1, move |env, found| {
-            let found = found.map_err(|error| error.to_string());
-            for id in self.names(env).waiting.remove(&place).unwrap_or_default() {
-                self.work(env, id, |run, env, wished| run.found(env, wished, &found));
-            }
+        let (host, port) = (place.0.clone(), place.1);
+        let Some(resolver) = self.resolver(env) else {
+            return lookup(env, &host, port, move |env, found| {
+                self.looked_up(env, &place, &found.map_err(|error| error.to_string()));
+            });
+        };
+        let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(&host);
+        resolver.lookup(env, bare, move |env, found| {
+            let at = |ips: Vec<IpAddr>| ips.into_iter().map(|ip| (ip, port).into()).collect();
+            self.looked_up(env, &place, &found.map(at).map_err(|error| error.to_string()));
         });
+    }
+
+    /// Tells all who wait for a name.
+    fn looked_up(self, env: &mut Env, place: &Place, found: &Found) {
+        for id in self.names(env).waiting.remove(place).unwrap_or_default() {
+            self.work(env, id, |run, env, wished| run.found(env, wished, found));
+        }
     }
 }
 
