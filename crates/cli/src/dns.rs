@@ -7,10 +7,9 @@
 use crate::common::{self, Fail, Outcome, quote};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::dns::{Answer, Config, Error, Hosts, Kind, Name, Record, Resolver};
-use loopwork::{Env, Loop, Os};
+use loopwork::{Env, Loop, Os, World};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -115,11 +114,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let config = wanted.config();
     let asked: Vec<String> = config.servers.iter().map(SocketAddr::to_string).collect();
     let names = Resolver::new(&mut lp, config, Hosts::default());
-    let begin = Instant::now();
+    let begin = lp.world.now();
     let keep = |env: &mut Env, said| env.shared.one::<Said>().0 = Some(said);
     names.resolve(&mut lp.env, &wanted.name, wanted.kind, keep);
     lp.run()?;
-    let took = begin.elapsed().as_micros();
+    let took = lp.world.now().since(begin).as_micros();
     let said = lp.env.shared.one::<Said>().0.take();
     let said = said.ok_or_else(|| Fail::failed("the question was lost; ask again"))?;
     let text = match matches.get_flag("json") {

@@ -10,7 +10,7 @@
 use crate::message::Kind;
 use crate::name::Name;
 use crate::{Answer, Error};
-use loopwork_reactor::Instant;
+use loopwork_tcp::reactor::Instant;
 use std::collections::HashMap;
 use std::time::Duration;
 

@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn hosts_have_several_names_and_names_several_addresses() {
         let hosts = Hosts::parse(
-            "127.0.0.1 localhost\n192.0.2.1 A.example a # first\n::1 a\n192.0.2.1 a\nx y\n#1.1.1.1 a",
+            "127.0.0.1 localhost\n192.0.2.1 A.example a # first\n::1 a\n192.0.2.1 a\n\
+             x y\n#1.1.1.1 a",
         );
         let of_a: Vec<IpAddr> = vec!["192.0.2.1".parse().unwrap(), "::1".parse().unwrap()];
         assert_eq!(hosts.addresses(&name("a")), of_a);

@@ -14,7 +14,7 @@
 //!
 //! ```
 //! use loopwork_dns::Resolver;
-//! use loopwork_reactor::{Loop, Os};
+//! use loopwork_tcp::reactor::{Loop, Os};
 //!
 //! let mut lp = Loop::new(Os::new()?);
 //! let names = Resolver::system(&mut lp);

@@ -11,7 +11,7 @@ use crate::message::{Data, Kind};
 use crate::name::Name;
 use crate::resolver::Resolver;
 use crate::{Answer, Error};
-use loopwork_reactor::Env;
+use loopwork_tcp::reactor::Env;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::vec::IntoIter;
 

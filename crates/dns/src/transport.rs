@@ -8,7 +8,7 @@
 
 use crate::message::{self, Asked, Message};
 use crate::resolver::{State, Way};
-use loopwork_reactor::{Address, Env, Id, Instant, Key};
+use loopwork_tcp::reactor::{Address, Env, Id, Instant, Key};
 use loopwork_tcp::{self as tcp, Close};
 use loopwork_udp as udp;
 use std::io::{self, ErrorKind};
@@ -170,7 +170,11 @@ impl tcp::Protocol for Streams {
 }
 
 /// Asks over a connection, until the question's deadline.
-pub(crate) fn dial(env: &mut Env, host: loopwork_reactor::Handle<tcp::Host<Streams>>, way: Way) {
+pub(crate) fn dial(
+    env: &mut Env,
+    host: loopwork_tcp::reactor::Handle<tcp::Host<Streams>>,
+    way: Way,
+) {
     let (to, now): (_, Instant) = (Address::Ip(way.server), env.now);
     let timeout = way.until.since(now);
     let conn = Wait::new(env, way);

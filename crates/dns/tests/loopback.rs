@@ -2,7 +2,7 @@
 //! it says that nothing fits, so every question is asked over TCP, too.
 
 use loopwork_dns::{Answer, Config, Data, Error, Hosts, Kind, Resolver};
-use loopwork_reactor::{Loop, Os};
+use loopwork_tcp::reactor::{Loop, Os};
 use simple_dns::rdata::{AAAA, RData};
 use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, ResourceRecord, TYPE};
 use std::io::{self, Read, Write};
@@ -118,7 +118,7 @@ fn files_that_change_are_read_again() {
     let mut lp = Loop::new(Os::new().unwrap());
     let names = Resolver::of_files(&mut lp, &conf, &hosts);
     assert_eq!(names.config(&mut lp.env).servers, ["192.0.2.53:53".parse().unwrap()]);
-    let ask = move |env: &mut loopwork_reactor::Env| {
+    let ask = move |env: &mut loopwork_tcp::reactor::Env| {
         names.lookup(env, "own.example", |env, found| env.shared.one::<Told>().found.push(found));
     };
     ask(&mut lp.env);

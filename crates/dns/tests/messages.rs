@@ -110,6 +110,11 @@ fn kinds_have_names() {
     assert_eq!(Kind::parse("ANY"), None);
 }
 
+/// Places, and what is put there.
+fn turns() -> impl Strategy<Value = Vec<(usize, u8)>> {
+    prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)
+}
+
 proptest! {
     /// Nothing that comes makes it panic, and what it gives can be printed as plain ASCII.
     #[test]
@@ -118,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_octets_turned(turns in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
+    fn a_message_with_octets_turned(turns in turns()) {
         let mut bytes = whole();
         for (at, to) in turns {
             let len = bytes.len();

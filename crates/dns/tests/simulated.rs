@@ -2,9 +2,9 @@
 //! question is answered once, with the truth or an error, in time; nothing stays open.
 
 use loopwork_dns::{Answer, Config, Data, Error, Hosts, Kind, Name, Resolver};
-use loopwork_reactor::{Address, Env, Handle, Id, Instant, Loop};
 use loopwork_sim::{Faults, Sim, TraceHash, check, percent};
 use loopwork_tcp as tcp;
+use loopwork_tcp::reactor::{Address, Env, Handle, Id, Instant, Loop};
 use loopwork_udp::{self as udp, Io};
 use simple_dns::rdata::{A, CNAME, RData, SOA};
 use simple_dns::{CLASS, Name as Wire, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};

@@ -7,8 +7,8 @@
 //!
 //! Rules of this crate:
 //! * It adds to the layers what names of hosts have to do with them, [`resolve`], [`lookup`],
-//!   [`connect_name`], [`connect_by`], [`listen_name`], and what URLs have: [`fetch`]; and it puts HTTP
-//!   and TLS together. All else is names.
+//!   [`connect_name`], [`connect_by`], [`listen_name`], and what URLs have: [`fetch`];
+//!   and it puts HTTP and TLS together. All else is names.
 //! * A layer is used through its module, so that `tcp::listen` and `udp::bind` say what they are.
 //!
 //! A whole TCP echo server:

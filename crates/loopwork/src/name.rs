@@ -111,8 +111,8 @@ pub fn connect_name<P: Protocol>(
     });
 }
 
-/// As [`connect_name`], by a resolver of the loop's own: no thread waits, and it runs in a simulated
-/// world. The addresses of both families race by RFC 8305.
+/// As [`connect_name`], by a resolver of the loop's own: no thread waits, and it runs in a
+/// simulated world. The addresses of both families race by RFC 8305.
 ///
 /// What the resolver says comes as the kind of an error: `NotFound` where there is no such name,
 /// `TimedOut`, `InvalidInput` where it is no name, `ResourceBusy`; else `HostUnreachable`.

@@ -202,16 +202,17 @@ fn nothing_is_left_to_be_done() {
 }
 
 /// What each crate may depend on, of this workspace. A layer never reaches around the one below.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("reactor", &[]),
     ("sim", &["reactor"]),
     ("tcp", &["reactor"]),
     ("udp", &["reactor"]),
     ("tls", &["tcp"]),
+    ("dns", &["tcp", "udp"]),
     ("http", &["tcp"]),
     ("ws", &["http"]),
     ("files", &["http"]),
-    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim", "tls"]),
+    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim", "tls", "dns"]),
     ("scenarios", &["loopwork"]),
     ("cli", &["loopwork", "scenarios", "tls"]),
 ];
