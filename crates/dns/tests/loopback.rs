@@ -134,3 +134,30 @@ fn files_that_change_are_read_again() {
     assert_eq!(found, [is("192.0.2.1"), is("192.0.2.1"), is("192.0.2.22")]);
     assert_eq!(names.config(&mut lp.env).servers, ["192.0.2.153:53".parse().unwrap()]);
 }
+
+/// A forger who knows everything but the port: what he sends from his own is not looked at.
+#[test]
+fn hostile_72_an_answer_from_another_port_is_ignored() {
+    let (server, forger) = (UdpSocket::bind("127.0.0.1:0"), UdpSocket::bind("127.0.0.1:0"));
+    let (server, forger) = (server.unwrap(), forger.unwrap());
+    let servers = vec![server.local_addr().unwrap()];
+    let work = std::thread::spawn(move || {
+        let mut bytes = [0; 1500];
+        let (len, from) = server.recv_from(&mut bytes).unwrap();
+        let mut lie = Packet::parse(&bytes[..len]).unwrap().into_reply();
+        *lie.rcode_mut() = simple_dns::RCODE::NameError;
+        *lie.opt_mut() = None;
+        forger.send_to(&lie.build_bytes_vec().unwrap(), from).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        server.send_to(&answer(&bytes[..len], true), from).unwrap();
+    });
+    let mut lp = Loop::new(Os::new().unwrap());
+    let config = Config { servers, ..Config::default() };
+    let names = Resolver::new(&mut lp, config, Hosts::default());
+    names.resolve(&mut lp.env, "www.example.", Kind::Aaaa, |env, said| {
+        env.shared.one::<Told>().said.push(said);
+    });
+    lp.run().unwrap();
+    work.join().unwrap();
+    assert!(lp.env.shared.one::<Told>().said[0].is_ok());
+}
