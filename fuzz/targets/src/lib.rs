@@ -19,6 +19,7 @@ mod http;
 mod inflate;
 mod serve;
 mod tcp;
+mod tls;
 mod url;
 mod ws;
 
@@ -32,6 +33,7 @@ pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response
 pub use inflate::http_inflate;
 pub use serve::http_ops;
 pub use tcp::tcp_ops;
+pub use tls::tls_bytes;
 pub use url::url;
 pub use ws::{ws_cuts, ws_frame, ws_handshake};
 
@@ -39,7 +41,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 20] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -56,6 +58,7 @@ pub const TARGETS: [(&str, Target); 19] = [
     ("ws_ops", ws_ops),
     ("tcp_ops", tcp_ops),
     ("dns_message", dns_message),
+    ("tls_bytes", tls_bytes),
     ("url", url),
     ("path_resolve", path_resolve),
     ("range_header", range_header),
