@@ -11,6 +11,7 @@ mod dns;
 mod echo;
 mod get;
 mod nc;
+mod page;
 mod serve;
 mod sim;
 mod stdio;

@@ -14,6 +14,7 @@ Examples:
   loopwork get -d name=value http://127.0.0.1:8080/form
   loopwork get -so /dev/null -w '%{http_code} %{time_total}\\n' http://127.0.0.1:8080/
   loopwork get --timing -o /dev/null http://example.org
+  loopwork get --page http://example.org        all that a page embeds, as a waterfall
   loopwork get -C - -O http://127.0.0.1:8080/big.iso
   loopwork get --retry 5 -o 'part#1' 'http://127.0.0.1:8080/[1-9]'
 
@@ -125,6 +126,7 @@ fn telling() -> Vec<Arg> {
         flag("show-error", "With -s: say what failed").short('S'),
         flag("progress-bar", "On a terminal: how far it is as a plain bar").short('#'),
         flag("no-progress-meter", "Do not show how far it is"),
+        flag("page", "Load the page with all that it embeds, and draw when each of it came"),
         flag("timing", "Draw on stderr where the time went"),
         value("write-out", "FORMAT", "Write this behind the body; %{http_code} and such; @FILE")
             .short('w'),

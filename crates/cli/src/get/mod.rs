@@ -36,6 +36,9 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+    if matches.get_flag("page") {
+        return crate::page::run(matches);
+    }
     let quiet = matches.get_flag("silent") && !matches.get_flag("show-error");
     let outcome = Wanted::of(matches).and_then(transfer::all);
     outcome.map_err(|fail| if quiet { Fail::new(fail.code, "") } else { fail })

@@ -11,6 +11,7 @@ mod harness;
 mod help;
 mod nc;
 mod nc_matrix;
+mod page;
 mod serve;
 mod serve_watched;
 mod signals;
