@@ -147,7 +147,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_survived(text in "(url\\(|@import|@font-face|/\\*|\\*/|[\"'\\\\;{}) é]|x)*") {
+        fn any_text_is_survived(
+            text in "(url\\(|@import|@font-face|/\\*|\\*/|[\"'\\\\;{}) é]|x)*",
+        ) {
             for found in found(&text) {
                 prop_assert!(!found.url.is_empty());
             }

@@ -11,7 +11,7 @@ mod load;
 mod waterfall;
 
 use crate::common::{Fail, Outcome};
-use crate::tls::Wanted;
+use crate::tls::{self, Wanted};
 use clap::ArgMatches;
 use load::Load;
 use loopwork::fetch::{SCHEMES, Settings};
@@ -33,7 +33,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     };
     let url = Url::parse(url, SCHEMES)
         .map_err(|why| Fail::new(3, format!("{url} is no URL to load: {why}")))?;
-    let tls = Wanted::of(matches)?;
+    let trust = Wanted::of(matches)?;
     let mut lp = Loop::new(Os::new()?);
     signal::watch(&mut lp, &[signal::SIGINT, signal::SIGTERM], |_, number| {
         std::process::exit(SIGNALLED + number);
@@ -42,7 +42,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     (config.per_address, config.free_per_address) = (CONNECTIONS, CONNECTIONS);
     let client = Client::with_config(&mut lp, config);
     let agent = Agent::with(&mut lp, client, Settings::default());
-    agent.secure(&mut lp, move || tls.config());
+    agent.secure(&mut lp, move || trust.config());
     let load = Load::begin(&mut lp.env, agent, &url);
     while !load.is_over(&mut lp.env) {
         lp.turn(None)?;
@@ -51,12 +51,17 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let drawn = waterfall::draw(story, columns());
     std::io::stdout().lock().write_all(drawn.as_bytes())?;
     let document = story.document();
-    match &document.failure {
-        // The names of its own are curl's: 7 for all that did not come to an answer.
-        Some(why) => Err(Fail::new(7, format!("{} could not be loaded: {why}", document.url))),
-        None if document.status >= 400 && matches.get_flag("fail") => {
-            let (url, status) = (&document.url, document.status);
-            Err(Fail::new(22, format!("{url} answered {status}; without -f that is no failure")))
+    let (at, status, failure) = (document.url.clone(), document.status, document.failure.clone());
+    match failure {
+        // curl's codes: that of TLS where it was that, else 7 for all that came to no answer.
+        Some(why) => {
+            let text = format!("{at} could not be loaded: {why}");
+            let secure = (at.scheme == "https").then(|| tls::why(&mut lp.env, &at.host)).flatten();
+            let (code, text) = secure.unwrap_or((7, text));
+            Err(Fail::new(code, text))
+        }
+        None if status >= 400 && matches.get_flag("fail") => {
+            Err(Fail::new(22, format!("{at} answered {status}; without -f that is no failure")))
         }
         None => Ok(()),
     }

@@ -62,5 +62,5 @@ fn a_page_comes_by_tls() {
     let url = format!("https://{}/", server.listening("https"));
     let text = run(&["get", "-k", "--page", &url], b"").text();
     assert!(text.contains("\n18 resources, ") && text.contains("; 0 failed\n"), "{text}");
-    run(&["get", "--page", &url], b"").failed(7, "could not be loaded");
+    run(&["get", "--page", &url], b"").failed(60, "nobody who is trusted");
 }
