@@ -2,27 +2,27 @@
 //!
 //! Rule: neither HTTP nor TLS knows the other; this is where they meet.
 
-use crate::http::client::Client;
+use crate::http::client::{Client, Wire};
 use crate::reactor::Streams;
 use crate::tls::config::Refused;
 use crate::tls::rustls::ClientConfig;
 use crate::tls::rustls::pki_types::ServerName;
 use crate::tls::{Conn, Tls};
-use crate::{Loop, tcp};
+use crate::{Handle, Loop, tcp};
 use std::cell::OnceCell;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use tcp::Dial;
+use tcp::{Dial, Host};
 
 /// From now on this client speaks TLS to peers that have a [name](crate::http::client::Peer::name),
 /// and believes those that prove to have it. `make` is called when the first of them is dialed: to
 /// read whom a machine trusts takes some milliseconds. If it fails, so does the dial, with
-/// `InvalidInput`.
+/// `InvalidInput`. Gives the host of those connections, to ask the kernel about them.
 pub fn secure<W: Streams>(
     lp: &mut Loop<W>,
     client: Client,
     make: impl Fn() -> Result<Arc<ClientConfig>, Refused> + 'static,
-) {
+) -> Handle<Host<Tls<Wire>>> {
     let host = tcp::add(lp, |_| Tls::client(client.wire()));
     // As those without TLS: tickets hold the loop, connections do not.
     tcp::hold(lp, host, false);
@@ -45,4 +45,5 @@ pub fn secure<W: Streams>(
         Dial { to, from, timeout, conn }.send(env, host);
         Ok(())
     });
+    host
 }

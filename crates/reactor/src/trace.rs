@@ -36,6 +36,10 @@ pub enum Trace {
     Wake,
     /// A deadline passed.
     Timer,
+    /// The layer around a protocol stands, and the protocol may speak: TLS.
+    Secure,
+    /// That layer had so many bytes for the protocol.
+    Clear(u32),
     /// The connection is over.
     Close,
     /// A protocol's own word.

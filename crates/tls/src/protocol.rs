@@ -8,7 +8,7 @@
 use crate::conn::{Conn, Sessions, Stage};
 use crate::queue::Queue;
 use crate::{Failure, Failures};
-use loopwork_tcp::reactor::{Address, Env, Id};
+use loopwork_tcp::reactor::{Address, Env, Id, Trace};
 use loopwork_tcp::{CARRY_MAX, Close, Drain, Flow, Io, Protocol, Refusal};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection};
@@ -152,6 +152,8 @@ impl<P: Protocol> Tls<P> {
         }
         let used = bytes.len() - rest.len();
         if plain.len() > kept {
+            let id = io.id;
+            io.env.note_bytes(&id, Trace::Clear, plain.len() - kept);
             self.show(c, io, plain);
         } else {
             c.keep(io, plain);
@@ -175,6 +177,7 @@ impl<P: Protocol> Tls<P> {
         c.stage = Stage::Open;
         let (id, agreed) = (io.id, c.agreed());
         io.env.shared.one::<Sessions>().0.insert(id, agreed);
+        io.env.note(id, Trace::Secure);
         self.enter(c, io, |p, i, io| p.on_open(i, io));
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Report {
     pub(super) referer: String,
     pub(super) file: String,
     pub(super) remote: Option<Address>,
+    /// What the kernel and TLS know of the connection, in words.
+    pub(super) link: String,
     pub(super) exit: u8,
     pub(super) error: String,
 }
@@ -43,6 +45,8 @@ pub(super) struct Times {
     pub(super) redirect: Duration,
     pub(super) name: Duration,
     pub(super) connect: Duration,
+    /// TLS stood, if there was any.
+    pub(super) secure: Option<Duration>,
     /// The first byte of the request is sent, and the last so far.
     pub(super) sent: Duration,
     pub(super) asked: Duration,
@@ -58,7 +62,7 @@ pub(super) struct Said {
 }
 
 /// All variables that have a value of their own, as `%{json}` lists them.
-const NAMES: [&str; 29] = [
+const NAMES: [&str; 30] = [
     "content_type",
     "errormsg",
     "exitcode",
@@ -81,6 +85,7 @@ const NAMES: [&str; 29] = [
     "size_upload",
     "speed_download",
     "speed_upload",
+    "time_appconnect",
     "time_connect",
     "time_namelookup",
     "time_pretransfer",
@@ -146,7 +151,6 @@ impl Report {
             "http_connect" => out.push_str("000"),
             "ssl_verify_result" | "proxy_ssl_verify_result" | "num_certs" => out.push('0'),
             "certs" | "ftp_entry_path" => {}
-            "time_appconnect" => out.push_str("0.000000"),
             name => match self.value(name) {
                 Some(value) => out.push_str(&value),
                 None => return false,
@@ -172,6 +176,7 @@ impl Report {
             "speed_download" => speed(self.size_download).to_string(),
             "speed_upload" => speed(self.size_upload).to_string(),
             "time_namelookup" => seconds(self.times.name),
+            "time_appconnect" => seconds(self.times.secure.unwrap_or_default()),
             "time_connect" => seconds(self.times.connect),
             "time_pretransfer" => seconds(self.times.sent),
             "time_redirect" => seconds(self.times.redirect),

@@ -14,10 +14,12 @@ pub(super) fn draw(times: &Times, bars: bool) -> String {
     let mut ends = vec![
         ("name", times.name),
         ("connect", times.connect),
+        ("tls", times.secure.unwrap_or_default()),
         ("request sent", times.asked),
         ("first byte", times.first),
         ("done", times.total),
     ];
+    ends.retain(|(name, _)| *name != "tls" || times.secure.is_some());
     if !times.redirect.is_zero() {
         ends.insert(0, ("redirects", times.redirect));
     }
@@ -51,7 +53,7 @@ mod tests {
         let ms = Duration::from_millis;
         let (redirect, name, connect, asked) = (ms(0), ms(10), ms(30), ms(30));
         let (sent, first, total) = (ms(30), ms(80), ms(100));
-        Times { redirect, name, connect, sent, asked, first, total }
+        Times { redirect, name, connect, secure: None, sent, asked, first, total }
     }
 
     #[test]
@@ -64,6 +66,13 @@ first byte      50.000 ms     80.000 ms
 done            20.000 ms    100.000 ms
 ";
         assert_eq!(draw(&times(), false), wanted);
+    }
+
+    #[test]
+    fn tls_is_a_phase_where_there_is_some() {
+        let secure = Some(Duration::from_millis(30));
+        let text = draw(&Times { secure, ..times() }, false);
+        assert_eq!(text.lines().nth(2), Some("tls              0.000 ms     30.000 ms"));
     }
 
     #[test]

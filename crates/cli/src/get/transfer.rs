@@ -19,7 +19,10 @@ use super::watch::Watch;
 use super::{codes, sink};
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::Output;
-use loopwork::http::client::{Client, Config};
+use loopwork::http::client::{Client, Config, Wire};
+use loopwork::tcp::{self, Host};
+use loopwork::tls::rustls::{CipherSuite, ProtocolVersion};
+use loopwork::tls::{Tls, agreed};
 use loopwork::{Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
@@ -65,6 +68,9 @@ pub(super) fn all(wanted: Wanted) -> Outcome {
 /// What all URLs of one command line share.
 struct Session {
     lp: Loop<Os>,
+    client: Client,
+    /// Its connections by TLS.
+    secure: Handle<Host<Tls<Wire>>>,
     talk: Handle<Talk>,
     watch: Watch,
     mailbox: Mailbox,
@@ -100,7 +106,7 @@ impl Session {
         (config.limits.head_bytes, config.limits.headers) = (HEAD_MAX, HEADERS_MAX);
         let client = Client::with_config(&mut lp, config);
         let tls = wanted.tls.clone();
-        loopwork::secure(&mut lp, client, move || tls.config());
+        let secure = loopwork::secure(&mut lp, client, move || tls.config());
         let (mailbox, birth, watch) = (lp.mailbox()?, lp.env.calls.birth(), Watch::default());
         lp.trace(Some(Box::new(watch.clone())));
         let found = lp.env.shared.add(None);
@@ -126,7 +132,8 @@ impl Session {
                 Some(Output::new(mailbox.clone(), file)?)
             }
         };
-        let mut session = Session { lp, talk, watch, mailbox, stdout, dump, jar: None, wanted };
+        let mut session =
+            Session { lp, client, secure, talk, watch, mailbox, stdout, dump, jar: None, wanted };
         session.read_cookies();
         Ok(session)
     }
@@ -191,6 +198,9 @@ impl Session {
             if self.wanted.timing {
                 let bars = std::io::stderr().is_terminal();
                 let _ = std::io::stderr().write_all(draw(&report.times, bars).as_bytes());
+                if !report.link.is_empty() {
+                    talk(&report.link);
+                }
             }
             if let Some(format) = &self.wanted.write_out {
                 let said = report.format(format);
@@ -278,6 +288,9 @@ impl Session {
                 Err(trouble) => return Err(self.fail(trouble, Some(&place), under)),
             };
             under.report.head = Some(head.clone());
+            if self.wanted.verbose && !under.report.link.is_empty() {
+                talk(&format!("* {}", under.report.link));
+            }
             self.show(&head, job, under);
             if let Some(jar) = &mut self.jar {
                 let set = head.all("Set-Cookie");
@@ -328,9 +341,42 @@ impl Session {
         let times = &mut report.times;
         times.name = since(exchange.resolved).unwrap_or(times.name);
         times.connect = since(seen.opened).unwrap_or(times.name);
-        times.sent = since(seen.first).unwrap_or(times.connect);
+        times.secure = since(seen.secure);
+        times.sent = since(seen.first).unwrap_or(times.secure.unwrap_or(times.connect));
         times.asked = since(seen.sent).unwrap_or(times.sent);
         times.first = since(seen.heard).unwrap_or(times.first);
+        if let Some(id) = seen.id.filter(|_| self.wanted.timing || self.wanted.verbose) {
+            report.link = self.link(id).unwrap_or(std::mem::take(&mut report.link));
+        }
+    }
+
+    /// What the kernel and TLS know of a connection, as long as it stands.
+    fn link(&mut self, id: Id) -> Option<String> {
+        let plain = self.client.host(&mut self.lp.env)?;
+        let info = match id.driver == plain.driver {
+            true => tcp::info(&mut self.lp, plain, id),
+            false => tcp::info(&mut self.lp, self.secure, id),
+        };
+        let info = info.ok()?;
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let mut text = format!(
+            "round trip {:.3} ms ± {:.3}, {} retransmitted",
+            millis(info.round_trip),
+            millis(info.round_trip_deviation),
+            info.retransmissions,
+        );
+        if let Some(agreed) = agreed(&mut self.lp.env, id) {
+            let version = agreed.version.unwrap_or(ProtocolVersion::Unknown(0));
+            let alpn = agreed.alpn.as_deref().map(String::from_utf8_lossy);
+            text.push_str(&format!(
+                "; {}, {:?}, {}",
+                format!("{version:?}").replace('_', "."),
+                agreed.cipher.map_or(CipherSuite::Unknown(0), |cipher| cipher.suite()),
+                alpn.as_deref().unwrap_or("no ALPN"),
+            ));
+            text.push_str(if agreed.resumed { ", resumed" } else { "" });
+        }
+        Some(text)
     }
 
     /// Shows a head, and those that came before it, wherever they are wanted.

@@ -14,6 +14,8 @@ use std::rc::Rc;
 pub(super) struct Seen {
     /// A connection stood; of a request on a kept one nothing is opened.
     pub(super) opened: Option<Instant>,
+    /// TLS stood on it.
+    pub(super) secure: Option<Instant>,
     /// The first write, and the last.
     pub(super) first: Option<Instant>,
     pub(super) sent: Option<Instant>,
@@ -21,6 +23,8 @@ pub(super) struct Seen {
     pub(super) heard: Option<Instant>,
     /// Connections that were opened, of all requests.
     pub(super) connects: u32,
+    /// The connection that it is about.
+    pub(super) id: Option<Id>,
 }
 
 /// The watcher: one half is the loop's, the other is asked.
@@ -39,18 +43,29 @@ impl Watch {
 }
 
 impl Tracer for Watch {
-    fn note(&mut self, at: Instant, _: Id, what: Trace) {
+    fn note(&mut self, at: Instant, id: Id, what: Trace) {
         let mut seen = self.0.get();
         match what {
             Trace::Open => {
                 seen.opened.get_or_insert(at);
                 seen.connects += 1;
+                seen.id = Some(id);
+            }
+            // What was said before was the handshake's.
+            Trace::Secure => {
+                seen.secure.get_or_insert(at);
+                (seen.first, seen.sent, seen.heard) = (None, None, None);
             }
             Trace::Wrote(_) => {
                 seen.first.get_or_insert(at);
                 seen.sent = Some(at);
+                seen.id = Some(id);
             }
-            Trace::Read(_) => {
+            // Of TLS some is said behind the handshake that is no answer.
+            Trace::Read(_) if seen.secure.is_none() => {
+                seen.heard.get_or_insert(at);
+            }
+            Trace::Clear(_) => {
                 seen.heard.get_or_insert(at);
             }
             _ => return,

@@ -54,6 +54,18 @@ fn a_certificate_from_files_is_believed_by_who_has_its_signer() {
     let get = ["get", "--cacert", &cert, "--resolve", &pin];
     let ask = |more: &[&str]| run(&[&get[..], more].concat(), b"");
     assert_eq!(ask(&[&url("a.txt")]).text(), "hello\n");
+    let ended = ask(&["--timing", "-o", "/dev/null", &url("a.txt")]);
+    assert!(ended.err.contains("\ntls  ") && ended.err.contains("; TLSv1.3, TLS13_"), "{ended:?}");
+    let times = ask(&[
+        "-so",
+        "/dev/null",
+        "-w",
+        "%{time_connect} %{time_appconnect} %{time_starttransfer}",
+        &url("a.txt"),
+    ]);
+    let times = times.text();
+    let times: Vec<f64> = times.split(' ').map(|time| time.parse().unwrap()).collect();
+    assert!(times.is_sorted() && times[1] > times[0], "{times:?}");
     // The name has to be that of the certificate.
     ask(&[&format!("https://{at}/a.txt")]).failed(60, "is for another name");
     let talk = ["ws", "--cacert", &cert, &format!("wss://localhost:{}/echo", at.port())];

@@ -28,8 +28,8 @@ use crate::core::{
     parse_response, parse_trailers,
 };
 use crate::pipe::Pipe;
-use loopwork_tcp::reactor::{Address, CallKey, Calls, Env, Id, Key, Loop, Shared, Streams};
-use loopwork_tcp::{BlockList, Close, Dial, Flow};
+use loopwork_tcp::reactor::{Address, CallKey, Calls, Env, Handle, Id, Key, Loop, Shared, Streams};
+use loopwork_tcp::{BlockList, Close, Dial, Flow, Host};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -259,6 +259,11 @@ impl Client {
         // Its tickets do.
         loopwork_tcp::hold(lp, wires, false);
         Client { pool }
+    }
+
+    /// The host of its connections to peers without a name, to ask the kernel about them.
+    pub fn host(&self, env: &mut Env) -> Option<Handle<Host<Wire>>> {
+        env.shared.get(self.pool).plain
     }
 
     /// The protocol beneath, for a host of its own that puts a layer around it.
