@@ -61,7 +61,7 @@ impl Env {
     }
 
     pub(crate) fn wall_due(&self) -> bool {
-        self.now.0 >= self.wall_at.0.saturating_add(WALL_EVERY)
+        self.now.0.wrapping_sub(self.wall_at.0) >= WALL_EVERY
     }
 
     pub(crate) fn set_wall(&mut self, wall: Duration) {

@@ -315,27 +315,34 @@ impl<'a> Socket<'a> {
     /// Appends a frame, unless a Close is out.
     #[inline]
     fn plain(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
+        if payload.len() > Pool::LARGEST {
+            return self.large(opcode, payload);
+        }
         if self.link.stage == Stage::Open {
             let mask = mask(self.link.role, self.env);
-            if payload.len() > Pool::LARGEST {
-                self.make_room(payload.len() + MAX_HEADER);
-            }
             frame::encode(self.out.buffer(), opcode, payload, mask);
         }
         self.out.flow()
     }
 
-    /// What is large goes into a buffer that has been used before, if there is one.
+    /// As [`plain`](Self::plain): what is large goes into a buffer that has been used before, if
+    /// there is one.
     #[cold]
-    fn make_room(&mut self, more: usize) {
-        let out = self.out.buffer();
-        let room = out.len().saturating_add(more);
-        if out.capacity() < room
-            && let Some(mut large) = self.env.pool.take_large(room)
-        {
-            large.extend_from_slice(out);
-            self.env.pool.give(std::mem::replace(out, large));
+    #[inline(never)]
+    fn large(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
+        if self.link.stage == Stage::Open {
+            let mask = mask(self.link.role, self.env);
+            let out = self.out.buffer();
+            let room = out.len().saturating_add(MAX_HEADER + payload.len());
+            if out.capacity() < room
+                && let Some(mut large) = self.env.pool.take_large(room)
+            {
+                large.extend_from_slice(out);
+                self.env.pool.give(std::mem::replace(out, large));
+            }
+            frame::encode(out, opcode, payload, mask);
         }
+        self.out.flow()
     }
 
     /// Sends a Close, the reason cut to 123 bytes between characters; a code that may not stand on
