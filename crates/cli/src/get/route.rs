@@ -39,6 +39,8 @@ pub(super) struct Route {
     proxy: Option<Proxy>,
     /// The same, for the hosts that are asked through it.
     proxies: Proxies,
+    /// What the environment wants asked through a proxy by https.
+    tls: Proxies,
     unix: Option<PathBuf>,
     family: Option<Family>,
 }
@@ -67,6 +69,13 @@ impl Route {
                 given.map(|given| proxy(&given, user, true)).transpose()?
             }
         };
+        let wants = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+        let wants = wants.into_iter().filter_map(env).any(|given| !given.is_empty());
+        if wants && text(matches, "proxy").is_none() {
+            let except = without.clone().unwrap_or_default();
+            let tls = Proxies::to("proxy:1", &except);
+            route.tls = tls.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
+        }
         if let Some(Proxy { host, port, .. }) = &route.proxy {
             let proxies = Proxies::to(&format!("{host}:{port}"), &without.unwrap_or_default());
             route.proxies = proxies.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
@@ -87,13 +96,16 @@ impl Route {
     /// The proxy to ask for this URL, if any.
     pub(super) fn proxy(&self, url: &Url) -> Option<&Proxy> {
         let proxy = self.proxy.as_ref().filter(|_| self.unix.is_none())?;
-        let host = url.host.trim_start_matches('[').trim_end_matches(']');
-        let here = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         // `http_proxy` is for http.
-        let here = here || url.scheme != "http";
+        let here = is_here(url) || url.scheme != "http";
         let left_out = self.proxies.of(url).is_none() || proxy.from_environment && here;
         (!left_out).then_some(proxy)
+    }
+
+    /// Whether it is to be asked by https through a proxy, which is not spoken.
+    pub(super) fn refuses(&self, url: &Url) -> bool {
+        let wanted = self.proxy(url).is_some() || self.tls.of(url).is_some() && !is_here(url);
+        url.scheme == "https" && self.unix.is_none() && wanted
     }
 
     /// Where to connect for this URL.
@@ -119,6 +131,12 @@ impl Route {
             None => Place::Named(host, port),
         }
     }
+}
+
+/// This machine itself, as a URL names it.
+fn is_here(url: &Url) -> bool {
+    let host = url.host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The next part up to a colon; brackets hold an IPv6 address together.

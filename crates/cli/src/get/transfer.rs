@@ -275,7 +275,7 @@ impl Session {
             };
             let now = self.lp.env.unix_time().as_secs();
             let url = &under.hop.target.url;
-            if url.scheme == "https" && self.wanted.route.proxy(url).is_some() {
+            if self.wanted.route.refuses(url) {
                 let text = "https is not spoken through a proxy; leave it out by --noproxy '*'";
                 return Err(Fail::new(codes::PROTOCOL, text));
             }

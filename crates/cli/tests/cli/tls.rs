@@ -118,4 +118,11 @@ fn a_server_without_tls_is_told_from_one_with_it() {
     let at = server.listening("http");
     run(&["get", "-k", &format!("https://{at}/")], b"").failed(35, "what came is not TLS");
     run(&["get", "-k", "-x", &at.to_string(), &format!("https://{at}/")], b"").failed(1, "proxy");
+    // Nor is what the environment wants passed over in silence, but for this machine itself.
+    for (host, code) in [("elsewhere.invalid", 1), ("localhost", 35)] {
+        let url = format!("https://{host}:{}/", at.port());
+        let mut get = command(&["get", "-k", &url]);
+        let ended = Run::of(get.env("all_proxy", "http://127.0.0.1:9")).ended();
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    }
 }
