@@ -15,13 +15,14 @@ use crate::common::{self, Fail, Outcome, parsed, talk, text};
 use crate::stdio::{CHUNK, Input, Output};
 use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use loopwork::http::core::Request;
+use loopwork::http::core::{Request, Response};
+use loopwork::http::redirect::Chain;
 use loopwork::http::{BadUrl, Url};
 use loopwork::http::{Http, Offer, Reply};
 use loopwork::tls::Tls;
-use loopwork::ws::core::handshake;
+use loopwork::ws::core::handshake::{self, BadAnswer};
 use loopwork::ws::{
-    App, CloseCode, Conn, End, Failure, Handshake, Message, Open, Socket, Terms, Ws,
+    App, CloseCode, Conn, End, Failure, Handshake, Message, Open, Socket, Terms, Ws, redirect,
 };
 use loopwork::{Env, Flow, Id, Instant, Loop, Os, http, tcp};
 use std::io::IsTerminal;
@@ -92,6 +93,14 @@ pub(crate) fn command() -> Command {
                 .help("Send stdin as binary messages as it comes, and write messages as they are")
                 .action(ArgAction::SetTrue),
         )
+        .arg(
+            Arg::new("location")
+                .short('L')
+                .long("location")
+                .help("Follow redirects, 20 at most; -H's credentials stay with the first origin")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("listen"),
+        )
         .args(tls::client_args())
 }
 
@@ -103,24 +112,42 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 }
 
 fn connect(matches: &ArgMatches) -> Outcome {
-    let url =
+    let mut url =
         Url::parse(text(matches, "url").unwrap_or_default(), &["ws", "wss"]).map_err(|bad| {
             Fail::usage(match bad {
                 BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
                 BadUrl::Malformed(why) => format!("that is no URL: {why}"),
             })
         })?;
+    let mut lp = Loop::new(Os::new()?);
+    common::end_at_once(&mut lp, |_| {})?;
+    let chain = matches.get_flag("location").then(Chain::default);
+    let server = Server { chain, url: url.clone(), next: None };
+    let mut talker = Talker::new(matches, Peer::Server(Box::new(server)), &mut lp)?;
+    let output = talker.output.clone();
+    loop {
+        talker = converse(matches, &url, talker, &mut lp)?;
+        match talker.redirected() {
+            Some(next) => url = next,
+            None => break,
+        }
+    }
+    finish(&mut lp, &output)?;
+    talker.outcome
+}
+
+/// Has the conversation with whom this URL names.
+fn converse(
+    matches: &ArgMatches,
+    url: &Url,
+    talker: Talker,
+    lp: &mut Loop<Os>,
+) -> Result<Talker, Fail> {
     let addresses = loopwork::resolve(&url.host, url.port).map_err(|error| {
         let why = common::reason(&error);
         Fail::failed(format!("cannot find {}: {why}; check the name", url.host))
     })?;
-    let mut lp = Loop::new(Os::new()?);
-    common::end_at_once(&mut lp, |_| {})?;
-    let talker = Talker::new(matches, Peer::Server(url.authority()), &mut lp)?;
-    let output = talker.output.clone();
-    let mut client = Ws::new(talker);
-    client.config.close = CLOSE_WAIT;
-    let wanted = Wanted::of(matches, &url)?;
+    let wanted = Wanted::of(matches, url, talker.chain())?;
     let headers: Vec<_> = wanted.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
     let protocols: Vec<_> = wanted.protocols.iter().map(String::as_str).collect();
     let open = Open {
@@ -134,23 +161,25 @@ fn connect(matches: &ArgMatches) -> Outcome {
     let conn = Conn::client(&mut lp.env, &open, ()).map_err(|why| {
         Fail::usage(format!("the handshake cannot be sent: {why}; check -H, -o and -s"))
     })?;
+    let mut client = Ws::new(talker);
+    client.config.close = CLOSE_WAIT;
     if url.scheme == "ws" {
-        let host = tcp::add(&mut lp, |_| client);
+        let host = tcp::add(lp, |_| client);
         tcp::dial_any(&mut lp.env, host, addresses, conn);
         lp.run()?;
-        finish(&mut lp, &output)?;
-        return std::mem::replace(&mut lp.get(host).protocol.app.outcome, Ok(()));
+        return Ok(lp.get(host).protocol.app.take());
     }
-    let host = tcp::add(&mut lp, |_| Tls::client(client));
+    let host = tcp::add(lp, |_| Tls::client(client));
     let conn = tls::Wanted::of(matches)?.dialing(&url.host)?.conn(conn)?;
     tcp::dial_any(&mut lp.env, host, addresses, conn);
     lp.run()?;
-    finish(&mut lp, &output)?;
-    let outcome = std::mem::replace(&mut lp.get(host).protocol.inner.app.outcome, Ok(()));
-    outcome.map_err(|fail| match tls::why(&mut lp.env, &url.authority()) {
-        Some((_, why)) => Fail::failed(why),
-        None => fail,
-    })
+    let mut talker = lp.get(host).protocol.inner.app.take();
+    if let (Err(fail), Some((_, why))) =
+        (&mut talker.outcome, tls::why(&mut lp.env, &url.authority()))
+    {
+        *fail = Fail::failed(why);
+    }
+    Ok(talker)
 }
 
 fn serve(matches: &ArgMatches, at: SocketAddr) -> Outcome {
@@ -189,7 +218,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(matches: &ArgMatches, url: &Url) -> Result<Wanted, Fail> {
+    fn of(matches: &ArgMatches, url: &Url, chain: Option<&Chain>) -> Result<Wanted, Fail> {
         let many = |name| matches.get_many::<String>(name).into_iter().flatten();
         let mut wanted = Wanted {
             host: url.authority(),
@@ -201,6 +230,9 @@ impl Wanted {
             let Some((name, value)) = line.split_once(':') else {
                 return Err(Fail::usage(format!("{line:?} is no header: 'Name: value' is one")));
             };
+            if chain.is_some_and(|chain| !chain.sends(name)) {
+                continue;
+            }
             match name.eq_ignore_ascii_case("host") {
                 true => wanted.host = value.trim().to_string(),
                 false => wanted.headers.push((name.to_string(), value.trim().to_string())),
@@ -232,10 +264,21 @@ enum Stage {
 
 /// Who is on the other side.
 enum Peer {
-    /// A server: what the URL calls it.
-    Server(String),
+    Server(Box<Server>),
     /// Clients, one at a time: the subprotocols that we have, and whether one is there.
-    Client { protocols: Vec<String>, held: bool },
+    Client {
+        protocols: Vec<String>,
+        held: bool,
+    },
+}
+
+/// The server that was asked.
+struct Server {
+    /// The redirects so far, where they are followed.
+    chain: Option<Chain>,
+    url: Url,
+    /// Where it sends us.
+    next: Option<Url>,
 }
 
 /// One side of a conversation.
@@ -273,6 +316,37 @@ impl Talker {
             stage: Stage::Sending,
             outcome: Ok(()),
         })
+    }
+
+    /// The talker, and one in its place that has nothing to say.
+    fn take(&mut self) -> Talker {
+        let peer = Peer::Client { protocols: Vec::new(), held: true };
+        let spent = Talker {
+            input: None,
+            output: self.output.clone(),
+            first: None,
+            peer,
+            line: Vec::new(),
+            outcome: Ok(()),
+            ..*self
+        };
+        std::mem::replace(self, spent)
+    }
+
+    fn chain(&self) -> Option<&Chain> {
+        match &self.peer {
+            Peer::Server(server) => server.chain.as_ref(),
+            Peer::Client { .. } => None,
+        }
+    }
+
+    /// Where the server sends us, for the next try.
+    fn redirected(&mut self) -> Option<Url> {
+        let Peer::Server(server) = &mut self.peer else { return None };
+        let next = server.next.take()?;
+        server.url.clone_from(&next);
+        self.outcome = Ok(());
+        Some(next)
     }
 
     /// Sends what stdin has, and goes on receiving if stdout has room.
@@ -385,6 +459,21 @@ impl App for Talker {
         }
     }
 
+    fn on_answer(
+        &mut self,
+        (): &mut (),
+        _: &mut Env,
+        answer: &Response<'_>,
+        _: Result<Option<&str>, BadAnswer>,
+    ) {
+        let Peer::Server(server) = &mut self.peer else { return };
+        let Some(chain) = &mut server.chain else { return };
+        match redirect(chain, &server.url, answer) {
+            Ok(next) => server.next = next,
+            Err(why) => self.outcome = Err(Fail::failed(why.to_string())),
+        }
+    }
+
     fn on_open(&mut self, (): &mut (), socket: &mut Socket<'_>) {
         if self.pretty {
             talk("connected; ^D closes in order, ^C at once");
@@ -458,12 +547,15 @@ impl App for Talker {
 /// What the end of a WebSocket means for who ran the command.
 fn outcome(peer: &Peer, end: &End<'_>) -> Outcome {
     let (place, who) = match peer {
-        Peer::Server(place) => (place.as_str(), "server"),
-        Peer::Client { .. } => ("it", "client"),
+        Peer::Server(server) => (server.url.authority(), "server"),
+        Peer::Client { .. } => ("it".to_owned(), "client"),
     };
     let why = match end.failure {
         Some(Failure::Connect(kind)) => {
             format!("cannot connect to {place}: {kind}{}", crate::nc::advice(kind))
+        }
+        Some(Failure::Answer(BadAnswer::Status(status @ 300..400))) => {
+            format!("the server answered {status}, a redirect; -L follows it")
         }
         Some(Failure::Answer(why)) => format!("{why}; is there a WebSocket?"),
         Some(why) => format!("the connection failed: {why}"),

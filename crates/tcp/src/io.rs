@@ -122,12 +122,20 @@ impl<'a> Out<'a> {
         Ok(self.flow())
     }
 
-    /// What layers below and the buffer hold.
+    /// Bytes that have not gone out yet, here and in the layers below.
     #[inline]
-    fn held(&self) -> usize {
+    #[must_use]
+    pub fn held(&self) -> usize {
         let inserted = self.inserts.as_ref().map_or(0, |i| i.weight());
         let inserted = usize::try_from(inserted).unwrap_or(usize::MAX);
-        self.below.saturating_add(self.buf.len()).saturating_add(inserted)
+        self.copied().saturating_add(inserted)
+    }
+
+    /// As [`held`](Self::held), but for what was not copied.
+    #[inline]
+    #[must_use]
+    pub fn copied(&self) -> usize {
+        self.below + self.buf.len()
     }
 
     /// Whether more should be written.

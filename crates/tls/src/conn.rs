@@ -69,6 +69,8 @@ pub struct Conn<C> {
     pub(crate) ended: bool,
     /// The peer's came.
     pub(crate) peer_ended: bool,
+    /// It came, and the inside has yet to be told.
+    pub(crate) end_due: bool,
     /// Output since the path was last young.
     sent: usize,
     sent_at: Instant,
@@ -88,6 +90,7 @@ impl<C> Conn<C> {
             admitted: false,
             ended: false,
             peer_ended: false,
+            end_due: false,
             sent: 0,
             sent_at: Instant::default(),
             inner,

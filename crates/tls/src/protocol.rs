@@ -2,7 +2,8 @@
 //!
 //! Rules of this file:
 //! * The inside is entered in one place, [`Tls::enter`]: what it wrote is encrypted there.
-//! * Its wishes become ours in one place, [`Tls::settle`], at the end of every callback.
+//! * Its wishes become ours in one place, [`Tls::settle`], at the end of every callback; what waited
+//!   until it may be shown, plaintext and the peer's end, is shown there first.
 //! * While the inside is paused or full nothing is decrypted: the stream keeps the bytes.
 
 use crate::conn::{Conn, Sessions, Stage};
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 /// How long a handshake may take: ten seconds, three round trips of a bad path and some losses.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
-/// For a peer to read our last words, an alert or a hint, and hang up.
+/// For a peer to read our last words, an alert or a hint, and hang up: they fit any window, so one
+/// that takes none of them for five seconds is gone; and what it sent before it read them is little.
 const LAST_WORDS: Drain = Drain {
     stall: Duration::from_secs(5),
     least: 1,
@@ -99,8 +101,15 @@ impl<P: Protocol> Tls<P> {
         result
     }
 
-    /// The wishes of the inside become ours.
-    fn settle(c: &mut Conn<P::Conn>, io: &mut Io<'_>) {
+    /// The inside is shown what waited for it; then its wishes become ours.
+    fn settle(&mut self, c: &mut Conn<P::Conn>, io: &mut Io<'_>) {
+        if c.wish.take_reshow() {
+            self.show_kept(c, io);
+        }
+        if c.stage == Stage::Open && c.end_due && !Self::stops(c, io) {
+            c.end_due = false;
+            self.enter(c, io, |p, i, io| p.on_end(i, io));
+        }
         if c.stage == Stage::Over {
             return;
         }
@@ -151,16 +160,19 @@ impl<P: Protocol> Tls<P> {
             }
         }
         let used = bytes.len() - rest.len();
-        if plain.len() > kept {
+        let came = plain.len() - kept;
+        if came > 0 {
             let id = io.id;
-            io.env.note_bytes(&id, Trace::Clear, plain.len() - kept);
+            io.env.note_bytes(&id, Trace::Clear, came);
+        }
+        // It may have come with the end of the handshake, and the inside have paused in `on_open`.
+        if came > 0 && !Self::stops(c, io) {
             self.show(c, io, plain);
         } else {
             c.keep(io, plain);
         }
         if ends {
-            c.peer_ended = true;
-            self.enter(c, io, |p, i, io| p.on_end(i, io));
+            (c.peer_ended, c.end_due) = (true, true);
         }
         // Behind the peer's end there is nothing (RFC 8446 §6.1).
         if c.stage == Stage::Over || c.peer_ended { bytes.len() } else { used }
@@ -185,6 +197,7 @@ impl<P: Protocol> Tls<P> {
     fn show(&mut self, c: &mut Conn<P::Conn>, io: &mut Io<'_>, mut plain: Vec<u8>) {
         loop {
             let used = self.enter(c, io, |p, i, io| p.on_data(i, io, &mut plain));
+            assert!(used <= plain.len(), "a protocol used {used} of {} bytes", plain.len());
             plain.drain(..used);
             let again = c.wish.take_reshow() && !plain.is_empty();
             if !again || Self::stops(c, io) {
@@ -228,9 +241,14 @@ fn fail<C>(c: &mut Conn<C>, io: &mut Io<'_>, why: Failure) {
 
 fn over<C>(c: &mut Conn<C>, io: &mut Io<'_>, why: Failure) {
     c.stage = Stage::Over;
+    note(io, why);
+    io.end_and_drain(LAST_WORDS);
+}
+
+/// What [`failure`](crate::failure) tells.
+fn note(io: &mut Io<'_>, why: Failure) {
     let id = io.id;
     io.env.shared.one::<Failures>().note(id, why);
-    io.end_and_drain(LAST_WORDS);
 }
 
 impl<P: Protocol> Protocol for Tls<P> {
@@ -249,7 +267,7 @@ impl<P: Protocol> Protocol for Tls<P> {
         c.until = io.env.now.after(self.handshake);
         c.admitted = !c.is_server();
         c.flush(io.out.buffer());
-        Self::settle(c, io);
+        self.settle(c, io);
     }
 
     fn on_data(&mut self, c: &mut Self::Conn, io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
@@ -270,7 +288,7 @@ impl<P: Protocol> Protocol for Tls<P> {
             }
         }
         let used = self.read(c, io, bytes);
-        Self::settle(c, io);
+        self.settle(c, io);
         used
     }
 
@@ -283,18 +301,17 @@ impl<P: Protocol> Protocol for Tls<P> {
             self.enter(c, io, |p, i, io| p.on_drain(i, io));
             self.show_kept(c, io);
         }
-        Self::settle(c, io);
+        self.settle(c, io);
     }
 
     fn on_end(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         match c.stage {
-            Stage::Open if c.peer_ended => Self::settle(c, io),
+            Stage::Open if c.peer_ended => self.settle(c, io),
             Stage::Over => io.end(),
             stage => {
                 let open = stage == Stage::Open;
                 let why = if open { Failure::Truncated } else { Failure::Ended };
-                let id = io.id;
-                io.env.shared.one::<Failures>().note(id, why);
+                note(io, why);
                 io.abort(if open { Close::Truncated } else { Close::Layer });
             }
         }
@@ -303,30 +320,24 @@ impl<P: Protocol> Protocol for Tls<P> {
     fn on_timeout(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         let now = io.env.now;
         if c.stage == Stage::Handshake && c.until <= now {
-            let id = io.id;
-            io.env.shared.one::<Failures>().note(id, Failure::Slow);
+            note(io, Failure::Slow);
             return io.abort(Close::TimedOut);
         }
         if c.wish.deadline().is_some_and(|at| at <= now) {
             c.wish.set_deadline(None);
             self.enter(c, io, |p, i, io| p.on_timeout(i, io));
         }
-        Self::settle(c, io);
+        self.settle(c, io);
     }
 
     fn on_wake(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
         match c.stage {
             // Its turn in the line; who is woken for something else goes before it.
             Stage::Handshake => c.admitted = true,
-            Stage::Open => {
-                self.enter(c, io, |p, i, io| p.on_wake(i, io));
-                if c.wish.take_reshow() {
-                    self.show_kept(c, io);
-                }
-            }
+            Stage::Open => self.enter(c, io, |p, i, io| p.on_wake(i, io)),
             Stage::Over => return,
         }
-        Self::settle(c, io);
+        self.settle(c, io);
     }
 
     fn on_shutdown(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
@@ -334,7 +345,7 @@ impl<P: Protocol> Protocol for Tls<P> {
             Stage::Handshake => io.abort(Close::Aborted),
             Stage::Open => {
                 self.enter(c, io, |p, i, io| p.on_shutdown(i, io));
-                Self::settle(c, io);
+                self.settle(c, io);
             }
             Stage::Over => {}
         }

@@ -41,7 +41,7 @@ pub trait App: 'static {
     }
 
     /// Server: a request for a WebSocket, found correct. The application looks at its path, its
-    /// headers and its `Origin` ([`same_origin`](crate::same_origin)), chooses a subprotocol, adds
+    /// headers and its `Origin` ([`same_origin`](crate::same_origin), [`Origins`](crate::Origins)), chooses a subprotocol, adds
     /// headers, and accepts with the new connection's state, or refuses.
     ///
     /// Pages of any origin may ask, and browsers send their cookies along: who trusts cookies has
@@ -126,7 +126,8 @@ pub enum Failure {
     Unanswered,
     /// Its message was under way while all that were took more than [`Config::pinned`].
     Pinned,
-    /// A subscriber that was more than [`Config::behind`], and is closed for it
+    /// The peer does not keep up: more than [`Config::unsent`] was to wait for it, or it is a
+    /// subscriber that was more than [`Config::behind`] and is closed for it
     /// ([`Config::close_behind`]).
     Behind,
     /// The peer ended the stream without a Close.
@@ -146,7 +147,7 @@ impl fmt::Display for Failure {
             Failure::Silent => f.write_str("the peer is silent"),
             Failure::Unanswered => f.write_str("the peer did not answer the Close"),
             Failure::Pinned => f.write_str("too many messages are unfinished"),
-            Failure::Behind => f.write_str("the peer is too far behind what was published"),
+            Failure::Behind => f.write_str("the peer is too far behind what it was sent"),
             Failure::Truncated => f.write_str("the stream ended without a Close"),
             Failure::Stream(why) => why.fmt(f),
         }
@@ -174,6 +175,16 @@ pub struct Config {
     /// Bytes; shorter messages are not compressed. 128: of so much JSON a quarter is saved, of half
     /// as much nothing, and either takes 3 µs.
     pub compress_from: usize,
+    /// Bytes of output that may wait for a peer, and for what it is [published](Self::behind)
+    /// besides. A message that would make it more is not sent, and the connection is closed, with
+    /// code 1013. 64 MiB, four of the largest messages: whoever looks at [`Flow`](crate::tcp::Flow)
+    /// never comes near, and who does not look cannot be made to fill the memory. They are
+    /// counted from 256 KiB on.
+    pub unsent: usize,
+    /// A message beyond [`unsent`](Self::unsent) is dropped, and the connection goes on without it:
+    /// for what the next message replaces. Off, since else a message that is missing with nobody
+    /// told is worse than a connection that is.
+    pub drop_unsent: bool,
     /// Bytes of messages published to it that may wait for a subscriber whose output is full; what
     /// is published beyond is not for it. One message may always wait. 1 MiB: some seconds of a
     /// busy topic on a slow line. The messages are shared, so that a thousand slow subscribers cost
@@ -208,6 +219,8 @@ impl Default for Config {
             deflate: None,
             level: 1,
             compress_from: 128,
+            unsent: 64 << 20,
+            drop_unsent: false,
             behind: 1 << 20,
             close_behind: false,
             idle: Duration::from_secs(120),

@@ -67,18 +67,6 @@ pub(crate) fn is_own_header(name: &str) -> bool {
         || encode::is_framing_header(name.as_bytes(), true)
 }
 
-/// Whether the page that asks comes from the host that it asks (RFC 6455 §10.2), so that another
-/// site's page cannot use the cookies of its visitor here. A request without `Origin` comes from
-/// no browser and is fine; the origin `null`, of a sandboxed page or a file, is not.
-#[must_use]
-pub fn same_origin(request: &Request<'_>) -> bool {
-    let mut origins = request.headers.get_all("Origin");
-    let Some(origin) = origins.next() else { return true };
-    let host = std::str::from_utf8(origin).ok().and_then(|o| o.split_once("://"));
-    let same = host.is_some_and(|(_, host)| host.eq_ignore_ascii_case(request.host()));
-    same && origins.next().is_none()
-}
-
 /// Whether someone meant to ask for a WebSocket, well or badly.
 fn is_meant(request: &Request<'_>) -> bool {
     let headers = &request.headers;

@@ -176,7 +176,7 @@ impl<'a> Socket<'a> {
     /// Sends a message that was encoded before, for whoever keeps account of its own of who gets
     /// what. See [`publish`](Socket::publish) for the usual way.
     pub fn send_prepared(&mut self, message: &Prepared) -> Flow {
-        if self.link.stage != Stage::Open {
+        if self.link.stage != Stage::Open || !self.fits(message.payload().len()) {
             return self.out.flow();
         }
         let to = (self.link.role, self.deflate());
@@ -258,9 +258,10 @@ impl<'a> Socket<'a> {
     }
 
     /// Sends the next part of a message that comes to be known bit by bit, as a frame of its own.
-    /// Until [`Socket::send_last`] no other message may be sent here; Pings may.
+    /// Until [`Socket::send_last`] no other message may be sent here; Pings may. Parts are never
+    /// dropped: beyond [`Config::unsent`] the connection is closed.
     pub fn send_part(&mut self, message: &mut Fragments, part: &[u8]) -> Flow {
-        if self.link.stage == Stage::Open {
+        if self.link.stage == Stage::Open && self.fits_part(part.len()) {
             let mask = mask(self.link.role, self.env);
             message.part(self.out.buffer(), part, mask);
         }
@@ -269,7 +270,7 @@ impl<'a> Socket<'a> {
 
     /// Sends the last part of such a message; it may be empty.
     pub fn send_last(&mut self, message: Fragments, part: &[u8]) -> Flow {
-        if self.link.stage == Stage::Open {
+        if self.link.stage == Stage::Open && self.fits_part(part.len()) {
             let mask = mask(self.link.role, self.env);
             message.finish(self.out.buffer(), part, mask);
         }
@@ -300,6 +301,9 @@ impl<'a> Socket<'a> {
     #[inline(never)]
     fn packed(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
         let (open, role) = (self.link.stage == Stage::Open, self.link.role);
+        if open && !self.fits(payload.len()) {
+            return self.out.flow();
+        }
         let sent = match &mut self.link.deflate {
             Some(agreed) if open && !opcode.is_control() => {
                 let (out, env) = (self.out.buffer(), &mut *self.env);
@@ -315,8 +319,8 @@ impl<'a> Socket<'a> {
     /// Appends a frame, unless a Close is out.
     #[inline]
     fn plain(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
-        if payload.len() > Pool::LARGEST {
-            return self.large(opcode, payload);
+        if self.out.copied() + payload.len() > Pool::LARGEST {
+            return self.much(opcode, payload);
         }
         if self.link.stage == Stage::Open {
             let mask = mask(self.link.role, self.env);
@@ -325,12 +329,32 @@ impl<'a> Socket<'a> {
         self.out.flow()
     }
 
-    /// As [`plain`](Self::plain): what is large goes into a buffer that has been used before, if
-    /// there is one.
+    /// Whether so much of a message may wait, too. If not, it is dropped, or the connection closed.
+    fn fits(&mut self, len: usize) -> bool {
+        let dropped = self.config.drop_unsent && self.beyond(len);
+        !dropped && self.fits_part(len)
+    }
+
+    fn fits_part(&mut self, len: usize) -> bool {
+        let beyond = self.beyond(len);
+        if beyond {
+            self.link.fail(Failure::Behind);
+            self.close(CloseCode::TRY_AGAIN_LATER, "too slow");
+        }
+        !beyond
+    }
+
+    /// Whether so much more is beyond [`Config::unsent`].
+    fn beyond(&self, len: usize) -> bool {
+        self.out.held().saturating_add(MAX_HEADER).saturating_add(len) > self.config.unsent
+    }
+
+    /// As [`plain`](Self::plain) where much waits, or is to wait. What is large goes into a buffer
+    /// that has been used before, if there is one.
     #[cold]
     #[inline(never)]
-    fn large(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
-        if self.link.stage == Stage::Open {
+    fn much(&mut self, opcode: Opcode, payload: &[u8]) -> Flow {
+        if self.link.stage == Stage::Open && self.fits(payload.len()) {
             let mask = mask(self.link.role, self.env);
             let out = self.out.buffer();
             let room = out.len().saturating_add(MAX_HEADER + payload.len());

@@ -87,6 +87,28 @@ fn the_handshake_says_what_it_was_told_to() {
 }
 
 #[test]
+fn redirects_are_followed_where_that_is_asked_for() {
+    let (_server, url) = server();
+    let leads = |to: &str| format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\n\r\n").into_bytes();
+    // A relative one, one of HTTP, and one of WebSocket's own scheme.
+    let answers = vec![leads("/next?1"), leads(&url.replace("ws:", "HTTP:"))];
+    let (at, asked) = canned(answers);
+    let first = format!("ws://{at}/first");
+    let ended = run(&["ws", "-L", "-H", "Authorization: me", &first], b"hi\n");
+    assert_eq!((ended.code, ended.err.as_str(), ended.text().as_str()), (Some(0), "", "hi\n"));
+    let asked = asked.join().unwrap();
+    assert!(asked[0].starts_with("GET /first HTTP/1.1\r\n") && asked[0].contains("me\r\n"));
+    assert!(asked[1].starts_with("GET /next?1 HTTP/1.1\r\n") && asked[1].contains("me\r\n"));
+
+    let (at, _) = canned(vec![leads(&url)]);
+    run(&["ws", &format!("ws://{at}/")], b"").failed(1, "-L follows it");
+    let (at, _) = canned(vec![leads("gopher://hole/")]);
+    run(&["ws", "-L", &format!("ws://{at}/")], b"").failed(1, "the redirect leads to no URL");
+    let (at, _) = canned(vec![leads("/again"); 21]);
+    run(&["ws", "-L", &format!("ws://{at}/")], b"").failed(1, "more than 20 redirects");
+}
+
+#[test]
 fn failures_are_one_line() {
     run(&["ws", &format!("ws://{NOBODY}/")], b"").failed(1, "nobody listens");
     let (_server, url) = server();

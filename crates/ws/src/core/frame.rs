@@ -253,7 +253,6 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: Option<[u
     match u8::try_from(payload.len()) {
         // What a server sends as a rule.
         Ok(len @ ..LEN_16) if mask.is_none() => {
-            out.reserve(2 + payload.len());
             out.extend_from_slice(&[FIN | opcode as u8, len]);
             out.extend_from_slice(payload);
         }
