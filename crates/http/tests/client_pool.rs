@@ -94,6 +94,20 @@ fn so_many_free_connections_are_kept() {
 }
 
 #[test]
+fn what_is_free_ends_on_request_and_what_is_not_behind_its_exchange() {
+    let (open, most) = (Arc::default(), Arc::default());
+    let hand = gauge(&open, &most);
+    let mut bench = Bench::new(hand.at, |_| {});
+    at_once(&mut bench, 3);
+    assert_eq!(open.load(SeqCst), 3);
+    let client = bench.lp.get(bench.asker).client;
+    client.close(&mut bench.lp.env);
+    until(&mut bench.lp, "all are closed", |_| open.load(SeqCst) == 0);
+    assert_eq!(at_once(&mut bench, 2), ["hi", "hi"]);
+    until(&mut bench.lp, "all are closed", |_| open.load(SeqCst) == 0);
+}
+
+#[test]
 fn all_addresses_share_the_places() {
     let (open, most) = (Arc::default(), Arc::<AtomicUsize>::default());
     let hands = [gauge(&open, &most), gauge(&open, &most), gauge(&open, &most)];

@@ -132,6 +132,8 @@ pub struct Exchange {
     owner: Id,
     /// The connection that carries it.
     wire: Option<Id>,
+    /// That one, or the last that did.
+    carrier: Option<Id>,
     to: Peer,
     /// The encoded head: the request's, until the response's takes its place.
     head: Vec<u8>,
@@ -230,6 +232,12 @@ impl Exchange {
         self.failure
     }
 
+    /// The connection that carries it, or the last that did: what a tracer calls it.
+    #[must_use]
+    pub fn connection(&self) -> Option<Id> {
+        self.carrier
+    }
+
     fn method(&self) -> Method<'static> {
         match (self.head_only, self.connects) {
             (true, _) => Method::Head,
@@ -283,6 +291,14 @@ impl Client {
         env.shared.get(self.pool).layered = Some(Rc::new(dial));
     }
 
+    /// Ends the connections that carry nothing, and each of the others behind what it carries. What
+    /// is asked from here on has a connection of its own, which ends as well.
+    pub fn close(&self, env: &mut Env) {
+        for id in env.shared.get(self.pool).close() {
+            env.wake(id);
+        }
+    }
+
     /// Addresses that this client does not connect to, whoever asks it to.
     pub fn block_outbound<'l, W: Streams>(&self, lp: &'l mut Loop<W>) -> &'l mut BlockList {
         &mut lp.env.shared.get(self.pool).block
@@ -324,6 +340,7 @@ impl Client {
             birth,
             owner,
             wire: None,
+            carrier: None,
             to: to.clone(),
             head: bytes,
             fields: Fields::new(),

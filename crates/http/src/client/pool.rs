@@ -147,6 +147,8 @@ pub(super) struct Pool {
     blocked: VecDeque<Peer>,
     /// Free connections that make place for others.
     leaving: Vec<Id>,
+    /// No connection is kept any more.
+    pub(super) closing: bool,
 }
 
 impl Pool {
@@ -162,6 +164,7 @@ impl Pool {
             waiting: 0,
             blocked: VecDeque::new(),
             leaving: Vec::new(),
+            closing: false,
         }
     }
 
@@ -280,6 +283,12 @@ impl Pool {
             origin.free.push_back(id);
         }
         room
+    }
+
+    /// No connection is kept from here on; those that were free, to be woken.
+    pub(super) fn close(&mut self) -> Vec<Id> {
+        self.closing = true;
+        self.origins.values_mut().flat_map(|origin| origin.free.drain(..)).collect()
     }
 
     /// Whether a connection counts as free.

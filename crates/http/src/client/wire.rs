@@ -110,13 +110,16 @@ impl Wire {
                 if pool.is_free(&c.to, io.id) {
                     return;
                 }
+                if pool.closing {
+                    return io.end();
+                }
                 if !pool.free(&c.to, io.id) {
                     return io.abort(Close::Finished);
                 }
                 c.used = true;
                 return io.set_deadline(Some(io.env.now.after(c.keep)));
             };
-            x.wire = Some(io.id);
+            (x.wire, x.carrier) = (Some(io.id), Some(io.id));
             let _ = io.out.write(&x.head);
         }
         let (timeout, head) = (pool.config.timeout, pool.config.head);

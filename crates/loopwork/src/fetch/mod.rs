@@ -52,7 +52,7 @@ use crate::http::core::{Headers, Response, Version};
 use crate::http::inflate::Caps;
 use crate::http::redirect::Policy;
 use crate::http::{BadUrl, Url};
-use crate::{Address, Env, Flow};
+use crate::{Address, Env, Flow, Id};
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -259,12 +259,15 @@ pub struct Head {
     pub version: Version,
     /// The headers.
     pub headers: Lines,
+    /// The connection that it came by: what a [tracer](crate::reactor::Tracer) calls it.
+    pub connection: Option<Id>,
 }
 
 impl Head {
-    pub(crate) fn of(url: &Url, response: &Response<'_>) -> Head {
+    pub(crate) fn of(url: &Url, response: &Response<'_>, connection: Option<Id>) -> Head {
         Head {
             url: url.clone(),
+            connection,
             status: response.status,
             reason: response.reason.to_vec(),
             version: response.version,

@@ -348,8 +348,9 @@ impl Run {
             let url = self.url.as_ref()?;
             let x = client.exchange(&mut env.shared, ticket)?;
             let mut interim = Vec::new();
-            x.interim(|response| interim.push(Head::of(url, &response)));
-            let head = x.response().map(|response| Head::of(url, &response));
+            let connection = x.connection();
+            x.interim(|response| interim.push(Head::of(url, &response, connection)));
+            let head = x.response().map(|response| Head::of(url, &response, connection));
             let failure = x.failure();
             for head in &interim {
                 self.taker.on_interim(env, head);
