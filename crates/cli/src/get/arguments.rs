@@ -127,6 +127,11 @@ fn telling() -> Vec<Arg> {
         flag("progress-bar", "On a terminal: how far it is as a plain bar").short('#'),
         flag("no-progress-meter", "Do not show how far it is"),
         flag("page", "Load the page with all that it embeds, and draw when each of it came"),
+        value("har", "FILE", "With --page: its story as a HAR; - for stdout").requires("page"),
+        value("trace", "FILE", "With --page: as a trace for Perfetto").requires("page"),
+        value("svg", "FILE", "With --page: as a picture").requires("page"),
+        value("slo", "NAME=MS,…", "With --page: exit with 4 when it takes longer; total, first, …")
+            .requires("page"),
         flag("timing", "Draw on stderr where the time went"),
         value("write-out", "FORMAT", "Write this behind the body; %{http_code} and such; @FILE")
             .short('w'),

@@ -10,7 +10,7 @@ use loopwork::fetch::{Asking, Done, Error, Head, SCHEMES, Taker};
 use loopwork::http::Url;
 use loopwork::http::inflate::Caps;
 use loopwork::reactor::Key;
-use loopwork::{Agent, Env, Fetch, Flow, Instant};
+use loopwork::{Agent, Env, Fetch, Flow, Id, Instant};
 use std::time::Duration;
 
 /// What one page may embed: more than all but the strangest do.
@@ -34,21 +34,34 @@ enum Kind {
 /// One resource.
 #[derive(Debug)]
 pub(super) struct Resource {
-    /// Where it is, at the end of its redirects.
+    /// Where it was asked for.
     pub(super) url: Url,
     /// Who named it: a place in the list.
     pub(super) initiator: Option<usize>,
-    /// When it was wanted, and asked for first.
+    /// Where it redirects to: a place in the list.
+    pub(super) leads: Option<usize>,
+    /// When it was wanted, and asked for.
     pub(super) start: Instant,
     pub(super) asked: Option<Instant>,
     /// When the head of its answer was there, and when all of it was.
     pub(super) first: Option<Instant>,
     pub(super) end: Option<Instant>,
-    pub(super) redirects: u32,
+    /// The connection that it came by.
+    pub(super) connection: Option<Id>,
+    /// The lines that it was asked for with, and the head of the answer.
+    pub(super) asking: Vec<(String, String)>,
+    pub(super) head: Option<Head>,
     pub(super) status: u16,
     /// Of the body, decoded.
     pub(super) bytes: u64,
     pub(super) failure: Option<String>,
+}
+
+impl Resource {
+    fn came(&mut self, now: Instant, head: Head) {
+        (self.first, self.status, self.connection) = (Some(now), head.status, head.connection);
+        self.head = Some(head);
+    }
 }
 
 /// A page, as far as it came.
@@ -63,8 +76,43 @@ pub(super) struct Story {
 }
 
 impl Story {
+    /// What the page itself is, at the end of its redirects.
     pub(super) fn document(&self) -> &Resource {
-        &self.resources[0]
+        let mut at = 0;
+        while let Some(next) = self.resources[at].leads {
+            at = next;
+        }
+        &self.resources[at]
+    }
+
+    /// When it began, and when the last of it was there.
+    pub(super) fn span(&self) -> (Instant, Instant) {
+        let began = self.resources[0].start;
+        (began, self.resources.iter().filter_map(|r| r.end).max().unwrap_or(began))
+    }
+
+    /// What answers came by; some are named more than once.
+    pub(super) fn connections(&self) -> impl Iterator<Item = Id> {
+        self.resources.iter().filter_map(|r| r.connection)
+    }
+
+    fn add(&mut self, url: Url, initiator: Option<usize>, start: Instant) -> usize {
+        self.resources.push(Resource {
+            url,
+            initiator,
+            leads: None,
+            start,
+            asked: None,
+            first: None,
+            end: None,
+            connection: None,
+            asking: Vec::new(),
+            head: None,
+            status: 0,
+            bytes: 0,
+            failure: None,
+        });
+        self.resources.len() - 1
     }
 }
 
@@ -101,20 +149,8 @@ impl Load {
             story.left_out += 1;
             return;
         }
-        let at = story.resources.len();
         story.named.push(text.clone());
-        story.resources.push(Resource {
-            url: url.clone(),
-            initiator,
-            start,
-            asked: None,
-            first: None,
-            end: None,
-            redirects: 0,
-            status: 0,
-            bytes: 0,
-            failure: None,
-        });
+        let at = story.add(url.clone(), initiator, start);
         story.under_way += 1;
         let taker =
             Taking { load: self, at, kind, base: None, text: Vec::new(), read: 0, known: 0 };
@@ -182,19 +218,30 @@ impl Taking {
 }
 
 impl Taker for Taking {
-    fn on_asking(&mut self, env: &mut Env, _: &Asking<'_>) {
+    fn on_asking(&mut self, env: &mut Env, asking: &Asking<'_>) {
         let now = env.now;
-        self.resource(env).asked.get_or_insert(now);
+        let resource = self.resource(env);
+        resource.asked.get_or_insert(now);
+        resource.asking = asking.headers.to_vec();
+    }
+
+    fn on_redirect(&mut self, env: &mut Env, head: &Head, to: &Url) {
+        let now = env.now;
+        let resource = self.resource(env);
+        resource.came(now, head.clone());
+        resource.end = Some(now);
+        let (story, before) = (self.load.story(env), self.at);
+        self.at = story.add(to.clone(), Some(before), now);
+        story.resources[before].leads = Some(self.at);
     }
 
     fn on_head(&mut self, env: &mut Env, head: Head) {
         let now = env.now;
-        let resource = self.resource(env);
-        (resource.first, resource.status, resource.url) = (Some(now), head.status, head.url);
         let text = head.headers.text("content-type").unwrap_or("text/html");
         if self.kind == Kind::Document && !text.to_ascii_lowercase().contains("html") {
             self.kind = Kind::Other;
         }
+        self.resource(env).came(now, head);
     }
 
     fn on_body(&mut self, env: &mut Env, bytes: &[u8]) -> Flow {
@@ -215,10 +262,7 @@ impl Taker for Taking {
         let now = env.now;
         let resource = self.resource(env);
         resource.end = Some(now);
-        match end {
-            Ok(done) => resource.redirects = done.redirects,
-            Err(why) => resource.failure = Some(why.to_string()),
-        }
+        resource.failure = end.err().map(|why| why.to_string());
         self.load.story(env).under_way -= 1;
     }
 }
@@ -281,9 +325,12 @@ mod tests {
                 targets.push(r.url.target.as_str());
             }
             targets.sort_unstable();
-            let wanted = ["/b", "/d", "/nobody", "/page/", "/x/a", "/x/a.css", "/x/b.css", "/x/c"];
+            let wanted =
+                ["/", "/b", "/d", "/nobody", "/page/", "/x/a", "/x/a.css", "/x/b.css", "/x/c"];
             assert_eq!(targets, wanted);
-            assert_eq!(story.document().redirects, 1);
+            let (first, document) = (&story.resources[0], story.document());
+            assert_eq!((first.status, document.status), (302, 200));
+            assert_eq!((&*first.url.target, &*document.url.target), ("/", "/page/"));
             TraceHash::take(&mut lp).unwrap().value() ^ lp.world.hash().rotate_left(1)
         });
     }

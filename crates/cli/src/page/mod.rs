@@ -2,26 +2,40 @@
 //!
 //! Rules of this folder:
 //! * `html.rs` and `css.rs` find URLs in a text and know nothing else; `load.rs` fetches, on any
-//!   world; `waterfall.rs` draws.
-//! * Every time is that of the turn in which the loop saw it. What was not seen is not shown.
+//!   world; `journal.rs` looks on; `phases.rs` puts both together; the others draw or write that.
+//! * Every time is that of the turn in which the loop saw it. What was not seen is not shown, or
+//!   said to be inferred.
 
 mod css;
+mod export;
 mod html;
+mod journal;
+mod ladder;
 mod load;
+mod phases;
+mod slo;
+mod svg;
 mod waterfall;
 
-use crate::common::{Fail, Outcome};
+use crate::common::{self, Fail, Outcome};
 use crate::tls::{self, Wanted};
 use clap::ArgMatches;
+use journal::Journal;
 use load::Load;
 use loopwork::fetch::{SCHEMES, Settings};
 use loopwork::http::Url;
 use loopwork::http::client::{Client, Config};
 use loopwork::{Agent, Loop, Os, signal};
+use slo::Limits;
 use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
 
 /// As browsers over HTTP/1.1.
 const CONNECTIONS: usize = 6;
+/// For the servers' ends, behind ours: what is not there by then is not shown.
+const ENDS: Duration = Duration::from_secs(1);
+/// The exit code of a limit that was missed.
+const MISSED: u8 = 4;
 /// Exit codes of shells after a signal: this and its number.
 const SIGNALLED: i32 = 128;
 
@@ -33,6 +47,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     };
     let url = Url::parse(url, SCHEMES)
         .map_err(|why| Fail::new(3, format!("{url} is no URL to load: {why}")))?;
+    let limits = common::text(matches, "slo").map(Limits::parse).transpose()?;
     let trust = Wanted::of(matches)?;
     let mut lp = Loop::new(Os::new()?);
     signal::watch(&mut lp, &[signal::SIGINT, signal::SIGTERM], |_, number| {
@@ -43,13 +58,29 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let client = Client::with_config(&mut lp, config);
     let agent = Agent::with(&mut lp, client, Settings::default());
     agent.secure(&mut lp, move || trust.config());
+    lp.trace(Some(Box::new(Journal::default())));
+    let wall = SystemTime::now();
     let load = Load::begin(&mut lp.env, agent, &url);
     while !load.is_over(&mut lp.env) {
         lp.turn(None)?;
     }
+    // Both ends of each connection belong to the story.
+    client.close(&mut lp.env);
+    let until = Instant::now() + ENDS;
+    let open: Vec<_> = load.story(&mut lp.env).connections().collect();
+    while lp.sources().iter().any(|(id, _)| open.contains(id)) && Instant::now() < until {
+        lp.turn(Some(ENDS))?;
+    }
+    let journal = Journal::take(&mut lp);
     let story = load.story(&mut lp.env);
-    let drawn = waterfall::draw(story, columns());
-    std::io::stdout().lock().write_all(drawn.as_bytes())?;
+    let phases = phases::of(story, &journal);
+    let rungs = ladder::rungs(story, &phases, &journal);
+    let drawn = waterfall::draw(story, &phases, columns()) + &ladder::draw(&rungs);
+    let mut files = vec![("har", export::har(story, &phases, wall))];
+    files.push(("trace", export::trace(story, &phases)));
+    files.push(("svg", svg::draw(story, &phases, &rungs)));
+    let missed = limits.and_then(|limits| limits.missed(story, &phases));
+    write(matches, &drawn, &files)?;
     let document = story.document();
     let (at, status, failure) = (document.url.clone(), document.status, document.failure.clone());
     match failure {
@@ -63,8 +94,31 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
         None if status >= 400 && matches.get_flag("fail") => {
             Err(Fail::new(22, format!("{at} answered {status}; without -f that is no failure")))
         }
-        None => Ok(()),
+        None => match missed {
+            Some(missed) => Err(Fail::new(MISSED, format!("{at}: {missed}"))),
+            None => Ok(()),
+        },
     }
+}
+
+/// The drawing goes to stdout, unless one of the files does, by the name `-`.
+fn write(matches: &ArgMatches, drawn: &str, files: &[(&str, String)]) -> Outcome {
+    let mut drawn = Some(drawn);
+    let mut out = std::io::stdout().lock();
+    for (option, text) in files {
+        match common::text(matches, option) {
+            Some("-") => {
+                drawn = None;
+                out.write_all(text.as_bytes())?;
+            }
+            Some(path) => std::fs::write(path, text).map_err(|error| {
+                let why = common::reason(&error);
+                Fail::new(23, format!("cannot write {path}: {why}"))
+            })?,
+            None => {}
+        }
+    }
+    Ok(out.write_all(drawn.unwrap_or_default().as_bytes())?)
 }
 
 /// How wide it may be: what `COLUMNS` says, else the 80 of a terminal.

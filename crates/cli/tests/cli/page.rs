@@ -64,3 +64,78 @@ fn a_page_comes_by_tls() {
     assert!(text.contains("\n18 resources, ") && text.contains("; 0 failed\n"), "{text}");
     run(&["get", "--page", &url], b"").failed(60, "nobody who is trusted");
 }
+
+/// What stands behind `"key":`, up to the next comma or end.
+fn values<'t>(json: &'t str, key: &str) -> Vec<&'t str> {
+    let key = format!("\"{key}\":");
+    let parts = json.split(key.as_str()).skip(1);
+    parts.map(|part| part.split([',', '}']).next().unwrap_or_default().trim_matches('"')).collect()
+}
+
+#[test]
+fn the_story_is_told_to_other_programs() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://{}/", server.listening("http"));
+    let out = Folder::new();
+    let [svg, trace] = ["page.svg", "page.trace"].map(|name| out.path().join(name));
+    let (svg, trace) = (svg.to_str().unwrap(), trace.to_str().unwrap());
+    let har = run(&["get", "--page", &url, "--har", "-", "--svg", svg, "--trace", trace], b"");
+    assert_eq!((har.code, har.err.as_str()), (Some(0), ""));
+    let har = har.text();
+    assert!(har.starts_with("{\"log\":{\"version\":\"1.2\",") && har.ends_with("]}}\n"), "{har}");
+    // Eighteen entries, by six connections, each phase of each a time or none.
+    let urls: Vec<&str> =
+        values(&har, "url").into_iter().map(|v| v.split('/').next_back().unwrap()).collect();
+    assert_eq!(urls.len(), 18, "{urls:?}");
+    assert_eq!(values(&har, "status").iter().filter(|s| **s == "404").count(), 1);
+    let mut connections = values(&har, "connection");
+    connections.sort_unstable();
+    connections.dedup();
+    assert_eq!(connections, ["1", "2", "3", "4", "5", "6"]);
+    let opened = values(&har, "connect").iter().filter(|ms| **ms != "-1").count();
+    assert!((1..=6).contains(&opened), "{opened} were opened");
+    for (n, total) in values(&har, "time").into_iter().enumerate() {
+        let ms = |key| values(&har, key)[n].parse::<f64>().unwrap().max(0.0);
+        let sum: f64 =
+            ["blocked", "dns", "connect", "send", "wait", "receive"].map(ms).iter().sum();
+        let total: f64 = total.parse().unwrap();
+        assert!((sum - total).abs() < 0.01, "{n}: {sum} and {total}");
+    }
+    let svg = std::fs::read_to_string(svg).unwrap();
+    for tag in ["svg", "text", "style", "title"] {
+        let opened =
+            svg.matches(&format!("<{tag} ")).count() + svg.matches(&format!("<{tag}>")).count();
+        assert_eq!(opened, svg.matches(&format!("</{tag}>")).count(), "{tag}");
+    }
+    assert!(svg.contains("/img/11.png") && svg.contains("SYN, ACK") && svg.contains("TIME_WAIT"));
+    let trace = std::fs::read_to_string(trace).unwrap();
+    assert_eq!(values(&trace, "name").iter().filter(|name| name.contains("/img/")).count(), 12);
+    run(&["get", "--page", "--har", "/no/such/folder/x", &url], b"").failed(23, "cannot write");
+    let alone = run(&["get", "--har", "-", &url], b"");
+    assert!(alone.code == Some(2) && alone.err.contains("--page"), "{}", alone.err);
+}
+
+#[test]
+fn the_ladder_goes_from_the_first_handshake_to_the_last_end() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://{}/", server.listening("http"));
+    let text = run(&["get", "--page", &url], b"").text();
+    let ladder = text.split_once("the first connection").expect("a ladder").1;
+    let mut rest = ladder;
+    for part in ["connect", " SYN ", "SYN, ACK", "connected", "GET /", "200,", "FIN", "TIME_WAIT"] {
+        rest = rest.split_once(part).unwrap_or_else(|| panic!("no {part} in {ladder}")).1;
+    }
+}
+
+#[test]
+fn a_limit_that_is_missed_is_told() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://{}/", server.listening("http"));
+    let ended = run(&["get", "--page", "--slo", "total=60000,connect=60000,tls=0", &url], b"");
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    run(&["get", "--page", "--slo", "first=0.0001", &url], b"").failed(4, "first took");
+    run(&["get", "--page", "--slo", "soon=1", &url], b"").failed(2, "is no limit");
+}
