@@ -29,12 +29,12 @@ else
   pids+=($!)
   launch node "$here/page-relay.mjs" 20 "${ports[2]}:${ports[0]}" "${ports[3]}:${ports[1]}"
   site=http://127.0.0.1:${ports[2]}/
-  for n in 1 2 3 4 5; do
+  for n in 1 2 3 4 5 6 7 8 9; do
     "$loopwork" get -k --page "$site" --har "$tmp/$n.har" --svg "$tmp/page.svg" >"$tmp/page.txt" 2>"$tmp/page.err"
     check "page, exit code and words" "$? $(cat "$tmp/page.err")" "0 "
   done
   while IFS=$'\t' read -r verdict name seen; do "$verdict" "$name" "$seen"; done \
-    < <(MODULES=$modules timeout 120 node "$here/page-chromium.mjs" "$site" "$tmp"/[1-5].har)
+    < <(MODULES=$modules timeout 120 node "$here/page-chromium.mjs" "$site" "$tmp"/[1-9].har)
   if [ -n "${PICTURES:-}" ]; then sed "s/127.0.0.1:[0-9]*/127.0.0.1/g" "$tmp/page.svg" >"$PICTURES/page.svg"; fi
   stop
   kill -TERM "${pids[-1]}"; wait "${pids[-1]}" 2>/dev/null; unset 'pids[-1]'

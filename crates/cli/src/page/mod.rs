@@ -20,6 +20,7 @@ mod waterfall;
 use crate::common::{self, Fail, Outcome};
 use crate::tls::{self, Wanted};
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use journal::Journal;
 use load::Load;
 use loopwork::fetch::{SCHEMES, Settings};
@@ -127,13 +128,33 @@ fn columns() -> usize {
     said.unwrap_or(80)
 }
 
-/// Options that mean nothing here are refused, not passed over.
+/// What has a meaning here; redirects are followed anyway, and there is nothing to be silent about.
+const OPTIONS: [&str; 14] = [
+    "url",
+    "page",
+    "har",
+    "trace",
+    "svg",
+    "slo",
+    "fail",
+    "insecure",
+    "cacert",
+    "cert",
+    "key",
+    "location",
+    "silent",
+    "show-error",
+];
+
+/// Other options are refused, not passed over.
 fn check(matches: &ArgMatches) -> Outcome {
-    for option in ["output", "data", "upload-file", "write-out", "request", "header", "proxy"] {
-        if matches.contains_id(option) {
+    let given = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let ids = matches.ids().map(clap::Id::as_str);
+    match ids.filter(|id| !OPTIONS.contains(id)).find(given) {
+        Some(option) => {
             let why = format!("--{option} means nothing with --page; leave one of them out");
-            return Err(Fail::usage(why));
+            Err(Fail::usage(why))
         }
+        None => Ok(()),
     }
-    Ok(())
 }

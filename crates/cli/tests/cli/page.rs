@@ -50,6 +50,11 @@ fn what_cannot_be_loaded_is_told() {
     run(&["get", "--page", "-f", &url], b"").failed(22, "answered 404");
     run(&["get", "--page", &url, &url], b"").failed(2, "one URL");
     run(&["get", "--page", "-o", "x", &url], b"").failed(2, "--output means nothing");
+    for option in [&["-m", "3"][..], &["-4"], &["-A", "me"], &["-v"], &["--timing"], &["-L", "-I"]]
+    {
+        let ended = run(&[&["get", "--page", &url], option].concat(), b"");
+        ended.failed(2, "means nothing with --page");
+    }
     run(&["get", "--page", "ftp://a/"], b"").failed(3, "no URL to load");
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     run(&["get", "--page", &format!("http://{nobody}/")], b"").failed(7, "could not be loaded");
