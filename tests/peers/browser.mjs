@@ -1,8 +1,8 @@
-// Chromium and `serve`: a WebSocket, the listing, an application of one page, a video; and the chat. browser.mjs ECHO LISTING APP VIDEO
-// CHAT [PICTURES] prints a line for each check; with a folder it leaves pictures there.
+// Chromium and `serve`: a WebSocket, the listing, an application of one page, a video; the chat; and TLS. browser.mjs ECHO LISTING APP VIDEO
+// CHAT SECURE [PICTURES] prints a line for each check; with a folder it leaves pictures there.
 import { createRequire } from 'node:module';
 const { chromium } = createRequire(process.env.MODULES + '/')('playwright-core');
-const [echo, listing, app, video, chat, pictures] = process.argv.slice(2);
+const [echo, listing, app, video, chat, secure, pictures] = process.argv.slice(2);
 const check = (name, seen, wanted) => console.log([seen === wanted ? 'ok' : 'bad', name, seen === wanted ? seen : `saw «${seen}», wanted «${wanted}»`].join('\t'));
 
 const browser = await chromium.launch({
@@ -24,6 +24,19 @@ async function socket() {
   await page.goto(echo);
   await page.waitForFunction(() => document.getElementById('seen').textContent.startsWith('echoed'), null, { timeout: 20000 });
   check('page and echo', await page.textContent('#seen'), 'echoed: 你好, 5 bytes');
+}
+
+async function byTls() {
+  const page = await open({ ignoreHTTPSErrors: true });
+  const answer = await page.goto(secure);
+  await page.waitForFunction(() => document.getElementById('seen').textContent.startsWith('echoed'), null, { timeout: 20000 });
+  check('https and wss, page and echo', await page.textContent('#seen'), 'echoed: 你好, 5 bytes');
+  const { protocol } = await answer.securityDetails();
+  check('https, version', protocol, 'TLS 1.3');
+  const again = await Promise.all([...Array(20)].map((_, n) => page.evaluate((n) => fetch(`/?${n}`).then((answer) => answer.text()), n)));
+  check('https, twenty at once', again.every((text) => text.startsWith('<!doctype html>')), true);
+  const stranger = await open({});
+  check('https, who is not trusted', await stranger.goto(secure).catch((error) => /ERR_CERT_AUTHORITY_INVALID/.test(error.message)), true);
 }
 
 async function chatting() {
@@ -123,6 +136,7 @@ async function seeking() {
 
 try {
   await socket();
+  await byTls();
   await chatting();
   await listings();
   await application();

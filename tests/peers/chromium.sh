@@ -1,5 +1,5 @@
 # Headless Chromium: a page of `serve` and its WebSocket; a listing, an application of one page, and a video in which one seeks.
-# Two pages of the example chat. PICTURES=docs/img tests/peers/run chromium takes the pictures of the documentation anew.
+# Two pages of the example chat. A page and its WebSocket by TLS. PICTURES=docs/img tests/peers/run chromium takes the pictures of the documentation anew.
 modules=$(realpath -m "${CARGO_TARGET_DIR:-target}/peers/node") venv=${CARGO_TARGET_DIR:-target}/peers/venv
 if ! have chromium || ! have node; then
   skip chromium "not found: apt-get install chromium nodejs npm"
@@ -22,12 +22,13 @@ else
   "$venv/bin/python" "$here/video.py" "$tmp/video/two-minutes.webm"
   printf '<!doctype html><video src="two-minutes.webm" preload="metadata" muted></video>' >"$tmp/video/video.html"
   start serve "$tmp/echo" -p 0 --ws-echo /echo; echo=$url
+  start serve "$tmp/echo" -p 0 --ws-echo /echo --tls-self-signed; secure=$url
   start serve "$site" -p 0; listing=$url
   start serve "$here/spa" -p 0 --spa; app=$url
   start serve "$tmp/video" -p 0; video=$url
   cargo build --quiet -p loopwork --example chat || exit 1
   launch "${CARGO_TARGET_DIR:-target}/debug/examples/chat" 127.0.0.1:0; chat=$url
   while IFS=$'\t' read -r verdict name seen; do "$verdict" "$name" "$seen"; done \
-    < <(MODULES=$modules timeout 180 node "$here/browser.mjs" "$echo" "$listing" "$app" "$video" "$chat" ${PICTURES:+"$PICTURES"})
-  stop; stop; stop; stop; stop
+    < <(MODULES=$modules timeout 180 node "$here/browser.mjs" "$echo" "$listing" "$app" "$video" "$chat" "$secure" ${PICTURES:+"$PICTURES"})
+  stop; stop; stop; stop; stop; stop
 fi
