@@ -108,7 +108,7 @@ fn entry(r: &Resource, p: &Phases, started: &str, connection: Option<usize>) -> 
         let _ = write!(text, ",\"connection\":\"{number}\"");
     }
     if let Some(why) = &r.failure {
-        let _ = write!(text, ",\"_error\":{}", json(why));
+        let _ = write!(text, ",\"_error\":{}", json(&why.words));
     }
     text.push('}');
     text

@@ -8,7 +8,9 @@
 use super::{css, html};
 use loopwork::fetch::{Asking, Done, Error, Head, SCHEMES, Taker};
 use loopwork::http::Url;
+use loopwork::http::client::Failure;
 use loopwork::http::inflate::Caps;
+use loopwork::http::redirect::Refused;
 use loopwork::reactor::Key;
 use loopwork::{Agent, Env, Fetch, Flow, Id, Instant};
 use std::time::Duration;
@@ -54,7 +56,34 @@ pub(super) struct Resource {
     pub(super) status: u16,
     /// Of the body, decoded.
     pub(super) bytes: u64,
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Broken>,
+}
+
+/// Why a resource did not come.
+#[derive(Clone, Debug)]
+pub(super) struct Broken {
+    /// curl's exit code for it.
+    pub(super) code: u8,
+    pub(super) words: String,
+}
+
+fn code(why: &Error) -> u8 {
+    match why {
+        Error::Url(_) | Error::Scheme(_) => 1,
+        Error::Name { .. } => 6,
+        Error::Redirect { why: Refused::TooMany(_), .. } => 47,
+        Error::Redirect { .. } => 1,
+        Error::TimedOut => 28,
+        Error::Exchange { why, .. } => match why {
+            Failure::TimedOut | Failure::HeadTimedOut | Failure::ExchangeTimedOut => 28,
+            Failure::Closed => 52,
+            Failure::Malformed(_) | Failure::Unexpected(_) => 1,
+            _ => 7,
+        },
+        Error::TooLong(_) => 63,
+        Error::Coding(_) => 61,
+        _ => 7,
+    }
 }
 
 impl Resource {
@@ -262,7 +291,7 @@ impl Taker for Taking {
         let now = env.now;
         let resource = self.resource(env);
         resource.end = Some(now);
-        resource.failure = end.err().map(|why| why.to_string());
+        resource.failure = end.err().map(|why| Broken { code: code(&why), words: why.to_string() });
         self.load.story(env).under_way -= 1;
     }
 }

@@ -23,6 +23,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 use journal::Journal;
 use load::Load;
+use loopwork::dns::Resolver;
 use loopwork::fetch::{SCHEMES, Settings};
 use loopwork::http::Url;
 use loopwork::http::client::{Client, Config};
@@ -57,7 +58,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let mut config = Config::default();
     (config.per_address, config.free_per_address) = (CONNECTIONS, CONNECTIONS);
     let client = Client::with_config(&mut lp, config);
-    let agent = Agent::with(&mut lp, client, Settings::default());
+    let mut settings = Settings::default();
+    // The name is a part of the story: it is looked up on this loop.
+    settings.resolver = Some(Resolver::system(&mut lp));
+    let agent = Agent::with(&mut lp, client, settings);
     agent.secure(&mut lp, move || trust.config());
     lp.trace(Some(Box::new(Journal::default())));
     let wall = SystemTime::now();
@@ -85,11 +89,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let document = story.document();
     let (at, status, failure) = (document.url.clone(), document.status, document.failure.clone());
     match failure {
-        // curl's codes: that of TLS where it was that, else 7 for all that came to no answer.
+        // That of TLS where it was that.
         Some(why) => {
-            let text = format!("{at} could not be loaded: {why}");
+            let text = format!("{at} could not be loaded: {}", why.words);
             let secure = (at.scheme == "https").then(|| tls::why(&mut lp.env, &at.host)).flatten();
-            let (code, text) = secure.unwrap_or((7, text));
+            let (code, text) = secure.unwrap_or((why.code, text));
             Err(Fail::new(code, text))
         }
         None if status >= 400 && matches.get_flag("fail") => {

@@ -65,6 +65,10 @@ fn line(text: &mut String, r: &Resource, p: &Phases, scale: (Instant, f64), widt
     // The moment of the end is to be seen, however short it all was.
     text.push_str("█\n");
     if let Some(why) = &r.failure {
-        let _ = writeln!(text, "  {}", why.chars().filter(|c| !c.is_control()).collect::<String>());
+        let _ = writeln!(
+            text,
+            "  {}",
+            why.words.chars().filter(|c| !c.is_control()).collect::<String>()
+        );
     }
 }

@@ -135,6 +135,20 @@ fn the_ladder_goes_from_the_first_handshake_to_the_last_end() {
 }
 
 #[test]
+fn a_name_is_looked_up_on_the_loop() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://localhost:{}/", server.listening("http").port());
+    let text = run(&["get", "--page", &url], b"").text();
+    assert!(text.contains("\n18 resources, ") && text.contains("; 0 failed\n"), "{text}");
+    // What can be no name is asked of nobody.
+    let label = "a".repeat(64);
+    run(&["get", "--page", &format!("http://{label}.example/")], b"").failed(6, "cannot find");
+    let (at, _) = canned(vec![b"SSH-2.0\r\n\r\n".to_vec()]);
+    run(&["get", "--page", &format!("http://{at}/")], b"").failed(1, "not a response");
+}
+
+#[test]
 fn a_limit_that_is_missed_is_told() {
     let folder = site();
     let server = start(&["serve", folder.text(), "-p", "0"]);
