@@ -2,7 +2,8 @@
 //!
 //! Each layer is a module, as its crate documents it: [`reactor`] is the loop, [`tcp`] and [`udp`]
 //! are on it, [`dns`] on both, [`http`] and `tls` (a feature, on by default) are on `tcp`, [`ws`]
-//! and [`files`] on `http`; [`sim`] simulates the world beneath them. What every program needs
+//! and [`files`] on `http`; [`sim`] simulates the world beneath them, [`trace`] records and
+//! replays it. What every program needs
 //! stands at the root.
 //!
 //! Rules of this crate:
@@ -49,6 +50,7 @@ pub use loopwork_sim as sim;
 pub use loopwork_tcp as tcp;
 #[cfg(feature = "tls")]
 pub use loopwork_tls as tls;
+pub use loopwork_trace as trace;
 pub use loopwork_udp as udp;
 pub use loopwork_ws as ws;
 

@@ -202,9 +202,10 @@ fn nothing_is_left_to_be_done() {
 }
 
 /// What each crate may depend on, of this workspace. A layer never reaches around the one below.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("reactor", &[]),
     ("sim", &["reactor"]),
+    ("trace", &["reactor"]),
     ("tcp", &["reactor"]),
     ("udp", &["reactor"]),
     ("tls", &["tcp"]),
@@ -212,7 +213,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("http", &["tcp"]),
     ("ws", &["http"]),
     ("files", &["http"]),
-    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim", "tls", "dns"]),
+    ("loopwork", &["reactor", "tcp", "udp", "http", "ws", "files", "sim", "trace", "tls", "dns"]),
     ("scenarios", &["loopwork"]),
     ("cli", &["loopwork", "scenarios", "tls"]),
 ];

@@ -86,11 +86,23 @@ impl Job {
         let answer = catch_unwind(AssertUnwindSafe(self.run)).map_err(Failed::Panicked);
         Some(Done { key: self.key, answer })
     }
+
+    /// Its number, of which there is one in a loop: for a `World` that tells jobs apart.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.key.birth
+    }
 }
 
 impl Done {
     /// Whom a `World` posts it to.
     pub const DRIVER: u16 = Id::JOBS;
+
+    /// The number of the job that it comes of.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.key.birth
+    }
 }
 
 /// What waits for its answer.

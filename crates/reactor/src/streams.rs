@@ -171,7 +171,7 @@ pub enum StreamOption {
 }
 
 /// Where a TCP connection is in its life (RFC 9293 §3.3.2).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum TcpState {
     /// Open both ways.
     Established,
@@ -186,6 +186,7 @@ pub enum TcpState {
     /// Over; late segments are waited for.
     TimeWait,
     /// Over, or never begun.
+    #[default]
     Closed,
     /// The peer has ended, we have not.
     CloseWait,
@@ -198,7 +199,7 @@ pub enum TcpState {
 }
 
 /// What the kernel knows of a TCP connection (`TCP_INFO`). What it does not tell is 0.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct StreamInfo {
     /// Where it is in its life.

@@ -3,13 +3,14 @@
 
 use crate::ledger::{Book, Watched, wake_later};
 use crate::plan::Plan;
-use crate::stage::{Run, Stage, piece};
+use crate::stage::{Run, Setting, Stage, piece};
 use loopwork::http::client::{self, Client, Failure, Ticket};
 use loopwork::http::core::encode::{Connection, RequestHead};
 use loopwork::http::core::{Body, Headers, Request};
 use loopwork::http::{Answer, App, Http, Reply};
-use loopwork::reactor::{Cx, Driver, Ready, Tracer};
+use loopwork::reactor::{Cx, Driver, Ready};
 use loopwork::sim::{Sim, SplitMix};
+use loopwork::trace::Tape;
 use loopwork::{Address, Close, Env, Flow, Handle, Id, Loop, World, tcp};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -211,12 +212,12 @@ impl<W: World> Driver<W> for Asker {
     }
 }
 
-fn ask(lp: &mut Loop<Sim>, asker: Handle<Asker>, to: SocketAddr, job: Job) {
+fn ask(lp: &mut Loop<Tape<Sim>>, asker: Handle<Asker>, to: SocketAddr, job: Job) {
     lp.with(asker, |asker, cx| asker.begin(cx.env, to, job));
 }
 
-pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
-    let mut stage = Stage::new(plan, tracer);
+pub(crate) fn run(plan: &Plan, setting: Setting) -> Run {
+    let mut stage = Stage::new(plan, setting);
     let here = SocketAddr::from(([127, 0, 0, 1], 80));
     let site = Http::new(Site { book: stage.book.clone() });
     let site = Watched::new("server", &stage.book, site);

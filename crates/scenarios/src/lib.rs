@@ -30,6 +30,8 @@ pub use stage::{Run, TURNS};
 
 use loopwork::reactor::Tracer;
 use loopwork::reactor::planted::plant;
+use loopwork::trace::{Recording, Replay};
+use stage::{Outside, Setting};
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -61,6 +63,27 @@ pub fn quiet() {
 /// # Errors
 /// What did not hold.
 pub fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Result<Run, Failure> {
+    run_in(plan, Setting { tracer, outside: Outside::Live })
+}
+
+/// Runs a plan, and records what the simulated world answers.
+///
+/// # Errors
+/// What did not hold.
+pub fn record(plan: &Plan, to: Recording, tracer: Option<Box<dyn Tracer>>) -> Result<Run, Failure> {
+    run_in(plan, Setting { tracer, outside: Outside::Record(to) })
+}
+
+/// Runs a plan again by a recording of it, without its world: with the same outcome, of which the
+/// world's own counts are not a part.
+///
+/// # Errors
+/// What did not hold then; why the replay has ended before.
+pub fn replay(plan: &Plan, of: Replay, tracer: Option<Box<dyn Tracer>>) -> Result<Run, Failure> {
+    run_in(plan, Setting { tracer, outside: Outside::Replay(of) })
+}
+
+fn run_in(plan: &Plan, setting: Setting) -> Result<Run, Failure> {
     let scenario = match plan.scenario {
         Scenario::Tcp => tcp::run,
         Scenario::Http => http::run,
@@ -71,7 +94,7 @@ pub fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Result<Run, Failure>
         let why = "this build has no planted bugs".to_owned();
         return Err(Failure { kind: why.clone(), why });
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| scenario(plan, tracer)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| scenario(plan, setting)));
     plant(None);
     outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -45,7 +45,7 @@ impl Routes {
     ) -> Routes {
         let world = &mut stage.lp.world;
         // Its guest comes in a calm world, so that the queue is full for all that follow.
-        let rough = std::mem::replace(world.faults(), Faults::none());
+        let rough = world.world().map(|sim| std::mem::replace(sim.faults(), Faults::none()));
         let id = Id { birth: 1, slot: 0, driver: STRANGER };
         let here = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0)).into();
         let mut how = ListenOptions::default();
@@ -57,7 +57,9 @@ impl Routes {
         }
         let world = &mut stage.lp.world;
         world.connected(guest).expect("it stands, and waits");
-        *world.faults() = rough;
+        if let Some((sim, rough)) = world.world().zip(rough) {
+            *sim.faults() = rough;
+        }
         let hung = at.ip().expect("an IP address");
         let (refused, nowhere) = (([127, 0, 0, 1], 1), ([0xff02, 0, 0, 0, 0, 0, 0, 1], 7));
         let dead = [hung, refused.into(), nowhere.into()];

@@ -5,6 +5,7 @@ use crate::ledger::{Book, Ledger};
 use crate::plan::Plan;
 use loopwork::reactor::{Id, Instant, Trace, Tracer};
 use loopwork::sim::{Sim, SplitMix, Stats, TraceHash};
+use loopwork::trace::{Recording, Replay, Tape};
 use loopwork::{Env, Loop};
 use std::any::Any;
 use std::time::Duration;
@@ -42,8 +43,34 @@ impl Tracer for Both {
     }
 }
 
+/// Where a run's answers come from, and go to.
+#[derive(Default)]
+pub(crate) enum Outside {
+    #[default]
+    Live,
+    Record(Recording),
+    Replay(Replay),
+}
+
+/// What a run has beside its plan.
+#[derive(Default)]
+pub(crate) struct Setting {
+    pub(crate) tracer: Option<Box<dyn Tracer>>,
+    pub(crate) outside: Outside,
+}
+
+/// Whether nothing is left that could happen.
+pub(crate) fn idle(lp: &mut Loop<Tape<Sim>>) -> bool {
+    lp.world.also(|sim| sim.idle().into()) != 0
+}
+
+/// Sockets that are open.
+fn open(lp: &mut Loop<Tape<Sim>>) -> u64 {
+    lp.world.also(|sim| sim.open() as u64)
+}
+
 pub(crate) struct Stage {
-    pub(crate) lp: Loop<Sim>,
+    pub(crate) lp: Loop<Tape<Sim>>,
     pub(crate) book: Book,
     /// Choices of the scenario itself; those of the world are another sequence.
     pub(crate) dice: SplitMix,
@@ -53,9 +80,14 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    pub(crate) fn new(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Stage {
-        let mut lp = Loop::new(Sim::with_faults(plan.seed, plan.faults.clone()));
-        lp.trace(Some(Box::new(Both(TraceHash::new(), tracer))));
+    pub(crate) fn new(plan: &Plan, setting: Setting) -> Stage {
+        let sim = || Sim::with_faults(plan.seed, plan.faults.clone());
+        let mut lp = Loop::new(match setting.outside {
+            Outside::Live => Tape::Live(sim()),
+            Outside::Record(to) => Tape::record(sim(), to),
+            Outside::Replay(of) => Tape::replay(of),
+        });
+        lp.trace(Some(Box::new(Both(TraceHash::new(), setting.tracer))));
         let book = Book::default();
         book.borrow_mut().late = LATE;
         Stage { lp, book, dice: SplitMix::new(!plan.seed), losers: 0, turns: 0 }
@@ -69,34 +101,44 @@ impl Stage {
     pub(crate) fn turn_for(&mut self, wait: Option<Duration>) {
         self.turns += 1;
         assert!(self.turns < TURNS, "stuck: {TURNS} turns, and no end");
-        self.lp.turn(wait).expect("a turn");
+        let outcome = self.lp.turn(wait);
+        if let Some(why) = self.lp.world.replaying().and_then(|replay| replay.stopped()) {
+            panic!("{why}");
+        }
+        outcome.expect("a turn");
         let mut book = self.book.borrow_mut();
-        book.nobody_starves(&mut self.lp.world);
+        if let Some(sim) = self.lp.world.world() {
+            book.nobody_starves(sim);
+        }
         book.turn_over();
     }
 
     /// Turns until `done`.
-    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Loop<Sim>) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, mut done: impl FnMut(&mut Loop<Tape<Sim>>) -> bool) {
         while !done(&mut self.lp) {
-            assert!(!self.lp.world.idle(), "at rest, and never: {what}");
+            assert!(!idle(&mut self.lp), "at rest, and never: {what}");
             self.turn();
         }
     }
 
     /// Turns until the loop holds nothing and nothing is open, and looks for what is left.
     pub(crate) fn finish(mut self) -> (Run, Ledger) {
-        self.until("all is closed", |lp| !lp.env.calls.alive() && lp.world.open() == 0);
+        self.until("all is closed", |lp| !lp.env.calls.alive() && open(lp) == 0);
         let lp = &mut self.lp;
         let timers = lp.env.calls.timers.len();
         assert!(timers == 0, "{timers} timers are left behind what they were for");
-        let open = lp.world.open();
+        let open = open(lp);
         assert!(open == 0, "{open} sockets are left");
-        let stats = lp.world.stats();
+        let stats = lp.world.world().map(|sim| sim.stats()).unwrap_or_default();
         assert!(stats.strays == 0, "{} calls on sockets that were closed", stats.strays);
         let traced = lp.trace(None).and_then(|t| t.into_any().downcast::<Both>().ok());
         let traced = traced.map_or(0, |both| both.0.value());
-        let time = Duration::from_nanos(lp.world.time().0);
-        let hash = lp.world.hash() ^ traced.rotate_left(1);
+        let time = Duration::from_nanos(lp.world.also(|sim| sim.time().0));
+        let hash = lp.world.also(|sim| sim.hash()) ^ traced.rotate_left(1);
+        if let Some(replay) = lp.world.replaying() {
+            let stopped = replay.finished() || replay.stopped().is_some();
+            assert!(stopped, "the run is over, and its recording is not");
+        }
         drop(self.lp);
         let book = std::rc::Rc::into_inner(self.book).expect("the protocols are gone");
         (Run { hash, turns: self.turns, time, stats }, book.into_inner())

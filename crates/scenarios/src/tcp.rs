@@ -12,8 +12,7 @@ use crate::ledger::{self, Book, Watched, wake_later};
 use crate::output::{Files, SHORT, STREAMS, give_back};
 use crate::plan::Plan;
 use crate::routes::{Route, Routes};
-use crate::stage::{Run, Stage, pattern, piece, random};
-use loopwork::reactor::Tracer;
+use crate::stage::{Run, Setting, Stage, pattern, piece, random};
 use loopwork::tcp::{self, ATTEMPT_DELAY, Close, Dial, DialAny, Host, Io, Protocol};
 use loopwork::{Address, Env, Flow, Handle, Id};
 use std::io::ErrorKind;
@@ -293,8 +292,8 @@ fn listen(stage: &mut Stage, sink: Handle<Server>, server: Handle<Server>) -> Ro
     Routes::new(stage, ports, path, sinks)
 }
 
-pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
-    let mut stage = Stage::new(plan, tracer);
+pub(crate) fn run(plan: &Plan, setting: Setting) -> Run {
+    let mut stage = Stage::new(plan, setting);
     let book = stage.book.clone();
     let [sink, server] = [true, false].map(|sink| {
         let echo = Echo { book: book.clone(), last: Id::NOBODY, sink };

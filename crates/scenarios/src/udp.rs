@@ -3,9 +3,8 @@
 //! is told to who sent it, once, and the next goes all the same; a client asks for less then.
 
 use crate::plan::Plan;
-use crate::stage::{Run, Stage, piece};
+use crate::stage::{Run, Setting, Stage, idle, piece};
 use crate::unix::Office;
-use loopwork::reactor::Tracer;
 use loopwork::sim::SplitMix;
 use loopwork::udp::{self, Io, Protocol};
 use loopwork::{Env, Id};
@@ -165,11 +164,13 @@ impl Protocol for Client {
     }
 }
 
-pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
-    let mut stage = Stage::new(plan, tracer);
+pub(crate) fn run(plan: &Plan, setting: Setting) -> Run {
+    let mut stage = Stage::new(plan, setting);
     if stage.dice.next_u64().is_multiple_of(2) {
         let longest = NARROW.start + stage.dice.next_u64() % (NARROW.end - NARROW.start);
-        stage.lp.world.faults().datagram_max = longest as usize;
+        if let Some(sim) = stage.lp.world.world() {
+            sim.faults().datagram_max = longest as usize;
+        }
     }
     let here = SocketAddr::from(([127, 0, 0, 1], 0));
     let (server, at) = udp::bind(&mut stage.lp, here, Server::default()).expect("a port");
@@ -182,7 +183,7 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
         stage.until("all is answered", |lp| lp.get(*client).id().is_none());
     }
     // What is still on its way is answered too, and nobody is there any more.
-    while !stage.lp.world.idle() {
+    while !idle(&mut stage.lp) {
         stage.turn();
     }
     office.close(&mut stage);
@@ -198,7 +199,9 @@ pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
     }
     let sum = |f: fn(&Seen) -> u64| seen.iter().map(f).sum::<u64>();
     let (repeats, sent, refused) = (sum(|s| s.repeats), sum(|s| s.sent), sum(|s| s.refused));
-    let stats = stage.lp.world.stats();
+    let Some(stats) = stage.lp.world.world().map(|sim| sim.stats()) else {
+        return stage.finish().0;
+    };
     assert!(repeats <= stats.duplicated, "{repeats} came twice, {} doubled", stats.duplicated);
     assert!(refused == stats.refused, "{refused} are told of {} that were not sent", stats.refused);
     let left = stats.sent + stats.refused;

@@ -1,7 +1,7 @@
 //! Unix datagrams beside those of the network: none is lost, doubled or overtaken, and each that
 //! was not sent is told to its sender, once, with whom it was for.
 
-use crate::stage::{Stage, piece};
+use crate::stage::{Stage, idle, piece};
 use loopwork::sim::UNIX_QUEUE;
 use loopwork::udp::Sent;
 use loopwork::udp::unix::{self, Host, Io, Protocol};
@@ -163,7 +163,7 @@ impl Office {
         }
         let mut accounts = Vec::new();
         // What was sent again is still on its way.
-        while !stage.lp.world.idle() {
+        while !idle(&mut stage.lp) {
             stage.turn();
         }
         for (path, client) in self.clients {

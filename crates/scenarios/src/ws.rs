@@ -3,10 +3,9 @@
 
 use crate::ledger::{self, Book, Watched, wake_later};
 use crate::plan::Plan;
-use crate::stage::{Run, Stage, piece, random};
+use crate::stage::{Run, Setting, Stage, piece, random};
 use loopwork::http::core::Request;
 use loopwork::http::{Answer, App, Http, Offer, Reply};
-use loopwork::reactor::Tracer;
 use loopwork::tcp::{self, Close, Dial};
 use loopwork::ws::{self, CloseCode, End, Handshake, Message, Open, Socket, Ws};
 use loopwork::{Env, Flow, Id};
@@ -130,8 +129,8 @@ impl ws::App for Asker {
     }
 }
 
-pub(crate) fn run(plan: &Plan, tracer: Option<Box<dyn Tracer>>) -> Run {
-    let mut stage = Stage::new(plan, tracer);
+pub(crate) fn run(plan: &Plan, setting: Setting) -> Run {
+    let mut stage = Stage::new(plan, setting);
     let book = stage.book.clone();
     let echo = Http::with_upgrade(Site, Ws::new(Echo { book: book.clone() }));
     let echo = Watched::new("server", &book, echo);
