@@ -18,7 +18,7 @@ pub const BLOCK: usize = 64 * 1024;
 /// what a crash may lose.
 pub const FLUSH_EVERY: u64 = 250_000_000;
 /// Length and checksum.
-const BLOCK_HEAD: usize = 8;
+pub(crate) const BLOCK_HEAD: usize = 8;
 
 /// A file that is being written. Dropping it ends it in order.
 pub struct Recording {

@@ -7,7 +7,7 @@
 //!   program under it comes to its own end. The poll fails, which ends a loop.
 
 use crate::file::{Blocks, Head, Refused};
-use crate::record::until_key;
+use crate::record::{BLOCK_HEAD, until_key};
 use crate::wire::{Answer, Call, In, over};
 use loopwork_reactor::Instant;
 use loopwork_reactor::blocking::Job;
@@ -184,9 +184,14 @@ impl Replay {
         self.calls += 1;
         if answer.is_none() {
             // Its checksum holds, so it was written so; all the same it says nothing.
-            self.stop(Stop::Refused(Refused::Damaged(self.blocks.at())));
+            self.stop(Stop::Refused(Refused::Damaged(self.block_at())));
         }
         answer
+    }
+
+    /// Where the block begins that is being read.
+    pub(crate) fn block_at(&self) -> u64 {
+        self.blocks.at().saturating_sub(BLOCK_HEAD as u64 + self.block.len() as u64)
     }
 
     pub(crate) fn answer<T: Answer>(&mut self, call: Call, key: u64) -> T {

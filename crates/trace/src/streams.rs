@@ -115,7 +115,7 @@ impl<W: Streams> Streams for Tape<W> {
 
     fn send_file(&mut self, fd: Fd, file: &File, at: u64, len: u64) -> io::Result<u64> {
         let key = || key(&(fd, at, len));
-        self.call(Call::SendFile, key, |w| w.send_file(fd, file, at, len))
+        self.call(Call::SendFile, key, |w| w.send_file(fd, file, at, len)).map(|n| n.min(len))
     }
 
     fn shutdown(&mut self, fd: Fd) -> io::Result<()> {

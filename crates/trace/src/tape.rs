@@ -5,6 +5,7 @@
 //!   asked with. A replay gives an answer only to the call that it was given to.
 //! * What is asked of the world here is what the loop asked, in its order, and nothing else.
 
+use crate::file::Refused;
 use crate::mail::Letter;
 use crate::record::{Recorder, Recording};
 use crate::replay::{Replay, Stop};
@@ -124,6 +125,10 @@ impl Replay {
             Some((from.number()?, from.small::<u32>()?, Wrote::take(from)?))
         });
         let Some((asked, wrote, answer)) = asked else { return Wrote::none() };
+        if answer.as_ref().is_ok_and(|n| *n > len) {
+            self.stop(Stop::Refused(Refused::Damaged(self.block_at())));
+            return Wrote::none();
+        }
         if asked != len as u64 {
             self.diverged("a write of bytes", asked, len as u64);
             return Wrote::none();
