@@ -5,7 +5,7 @@
 //! * Writing talk never fails a command: whoever closed stderr does not want it.
 //! * The exit code is 0, 1 for a failure, 2 for wrong usage, 130 after ^C.
 
-use loopwork::reactor::Streams;
+use crate::tape::{self, Outside, Wanted};
 use loopwork::signal::{self, SIGHUP, SIGINT, SIGTERM};
 use loopwork::{Env, Loop, World};
 use std::io::{self, ErrorKind, Write};
@@ -175,8 +175,8 @@ pub(crate) fn end_in_order<W: World>(
 }
 
 /// Runs a serving loop to its end, and tells what was cut off.
-pub(crate) fn serve<W: Streams>(lp: &mut Loop<W>) -> Outcome {
-    lp.run()?;
+pub(crate) fn serve(lp: &mut Loop<Outside>, wanted: &Wanted) -> Outcome {
+    tape::run(lp, wanted)?;
     if lp.env.calls.stopping() {
         talk("the time is up: what was still in flight is cut off");
     }

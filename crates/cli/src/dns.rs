@@ -5,9 +5,10 @@
 //! * What a server sent is printed escaped: it is the library's text, and no octet of a message.
 
 use crate::common::{self, Fail, Outcome, quote};
+use crate::tape;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::dns::{Answer, Config, Error, Hosts, Kind, Name, Record, Resolver};
-use loopwork::{Env, Loop, Os, World};
+use loopwork::{Env, World};
 use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 
@@ -38,6 +39,7 @@ pub(crate) fn command() -> Command {
                 .required(true),
         )
         .arg(Arg::new("json").long("json").help("Print one JSON object").action(ArgAction::SetTrue))
+        .arg(tape::arg())
 }
 
 /// What the words of the command line ask for.
@@ -107,17 +109,17 @@ fn server_of(text: &str) -> Result<SocketAddr, Fail> {
 #[derive(Default)]
 struct Said(Option<Result<Answer, Error>>);
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches, world: &tape::Wanted) -> Outcome {
     let words = matches.get_many::<String>("words").into_iter().flatten();
     let wanted = Wanted::parse(words.map(String::as_str))?;
-    let mut lp = Loop::new(Os::new()?);
+    let mut lp = tape::open(world)?;
     let config = wanted.config();
     let asked: Vec<String> = config.servers.iter().map(SocketAddr::to_string).collect();
     let names = Resolver::new(&mut lp, config, Hosts::default());
     let begin = lp.world.now();
     let keep = |env: &mut Env, said| env.shared.one::<Said>().0 = Some(said);
     names.resolve(&mut lp.env, &wanted.name, wanted.kind, keep);
-    lp.run()?;
+    tape::run(&mut lp, world)?;
     let took = lp.world.now().since(begin).as_micros();
     let said = lp.env.shared.one::<Said>().0.take();
     let said = said.ok_or_else(|| Fail::failed("the question was lost; ask again"))?;

@@ -7,12 +7,13 @@
 
 use crate::common::{self, Fail, Outcome};
 use crate::serve::shutdown_timeout;
+use crate::tape::{self, Wanted};
 use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::{Body, Headers, Method, Request};
 use loopwork::http::{Answer, App, Http, Reply};
 use loopwork::tls::{Tls, config};
-use loopwork::{Address, Env, Id, Loop, Os, tcp, udp};
+use loopwork::{Address, Env, Id, tcp, udp};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -61,9 +62,10 @@ pub(crate) fn command() -> Command {
         )
         .args(tls::server_args())
         .arg(shutdown_timeout())
+        .arg(tape::arg())
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches, wanted: &Wanted) -> Outcome {
     let at = common::listen_address(common::text(matches, "addr").unwrap_or_default(), 0)?;
     let timeout = common::parsed(matches, "shutdown-timeout").unwrap_or_default();
     let deflate = matches.get_flag("deflate");
@@ -78,40 +80,49 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
             let text = "there is no TLS over udp here: leave the --tls flags away";
             return Err(Fail::usage(text));
         }
-        return datagrams(at, timeout);
+        return datagrams(wanted, at, timeout);
     }
-    match (protocol, tls::server(matches, at.ip(), alpn)?) {
-        ("tcp", None) => streams(at, timeout, "tcp", Tcp { greeting }),
-        ("tcp", Some(tls)) => streams(at, timeout, "tls", Tls::server(Tcp { greeting }, tls)),
-        ("http", None) => streams(at, timeout, "http", Http::new(Web { greeting })),
-        ("http", Some(tls)) => {
-            streams(at, timeout, "https", Tls::server(Http::new(Web { greeting }), tls))
-        }
-        (_, None) => streams(at, timeout, "ws", crate::ws::echo_server(deflate)),
+    wanted.without_tls(matches)?;
+    let secure = tls::server(matches, at.ip(), alpn)?;
+    let how = How { wanted, at, timeout };
+    match (protocol, secure) {
+        ("tcp", None) => streams(how, "tcp", Tcp { greeting }),
+        ("tcp", Some(tls)) => streams(how, "tls", Tls::server(Tcp { greeting }, tls)),
+        ("http", None) => streams(how, "http", Http::new(Web { greeting })),
+        ("http", Some(tls)) => streams(how, "https", Tls::server(Http::new(Web { greeting }), tls)),
+        (_, None) => streams(how, "ws", crate::ws::echo_server(deflate)),
         (_, Some(tls)) => {
             let server = Tls::server(crate::ws::echo_server(deflate), tls);
-            streams(at, timeout, "wss", server)
+            streams(how, "wss", server)
         }
     }
 }
 
-fn streams<P: tcp::Protocol>(at: SocketAddr, timeout: Duration, scheme: &str, p: P) -> Outcome {
-    let mut lp = Loop::new(Os::new()?);
+/// Where it stands, where it listens, and how long its end may take.
+struct How<'a> {
+    wanted: &'a Wanted,
+    at: SocketAddr,
+    timeout: Duration,
+}
+
+fn streams<P: tcp::Protocol>(how: How<'_>, scheme: &str, p: P) -> Outcome {
+    let How { wanted, at, timeout } = how;
+    let mut lp = tape::open(wanted)?;
     let listening = tcp::listen(&mut lp, at, p);
     let (host, at) = listening.map_err(|error| common::cannot_listen(at, &error))?;
     common::end_in_order(&mut lp, timeout, move |env| tcp::shutdown(env, host))?;
     common::announce(scheme, at);
-    common::serve(&mut lp)
+    common::serve(&mut lp, wanted)
 }
 
-fn datagrams(at: SocketAddr, timeout: Duration) -> Outcome {
-    let mut lp = Loop::new(Os::new()?);
+fn datagrams(wanted: &Wanted, at: SocketAddr, timeout: Duration) -> Outcome {
+    let mut lp = tape::open(wanted)?;
     let bound = udp::bind(&mut lp, at, Udp);
     let (host, at) = bound.map_err(|error| common::cannot_listen(at, &error))?;
     let id = lp.get(host).id().unwrap_or(Id::NOBODY);
     common::end_in_order(&mut lp, timeout, move |env| env.wake(id))?;
     common::announce("udp", at);
-    common::serve(&mut lp)
+    common::serve(&mut lp, wanted)
 }
 
 struct Tcp {

@@ -11,16 +11,21 @@ mod dns;
 mod echo;
 mod get;
 mod nc;
+mod notes;
 mod page;
 mod serve;
 mod sim;
 mod stdio;
+mod tape;
 mod tls;
+mod trace;
 mod ws;
 
 use clap::{ArgMatches, Command};
 use common::{Fail, Outcome};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use tape::Wanted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,27 +58,49 @@ fn command() -> Command {
             dns::command(),
             bench::command(),
             sim::command(),
+            trace::command(),
         ])
 }
 
-fn run(name: &str, matches: &ArgMatches) -> Outcome {
+fn run(name: &str, matches: &ArgMatches, wanted: &Wanted) -> Outcome {
     match name {
-        "serve" => serve::run(matches),
-        "echo" => echo::run(matches),
+        "serve" => serve::run(matches, wanted),
+        "echo" => echo::run(matches, wanted),
+        "dns" => dns::run(matches, wanted),
+        "sim" => sim::run(matches, wanted),
+        name if !matches!(wanted, Wanted::Live) => Err(Fail::usage(format!(
+            "{name} cannot be recorded: threads of its own read and write for it; record the \
+             other end, such as loopwork trace record FILE -- echo http"
+        ))),
         "nc" => nc::run(matches),
         "get" => get::run(matches),
         "ws" => ws::run(matches),
-        "dns" => dns::run(matches),
         "bench" => bench::run(matches),
-        "sim" => sim::run(matches),
+        "trace" => trace::run(matches),
         other => Err(Fail::usage(format!("{other} is no command; see loopwork --help"))),
     }
+}
+
+/// This command's own arguments, without the wish to be recorded.
+fn arguments() -> Vec<String> {
+    let mut all = std::env::args_os().skip(1).map(|of| of.to_string_lossy().into_owned());
+    let mut kept = Vec::new();
+    while let Some(one) = all.next() {
+        match one.as_str() {
+            "--record" => drop(all.next()),
+            one if one.starts_with("--record=") => {}
+            _ => kept.push(one),
+        }
+    }
+    kept
 }
 
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(2) };
-    match run(name, matches) {
+    let recorded = matches.try_get_one::<PathBuf>("record").ok().flatten();
+    let wanted = recorded.map_or(Wanted::Live, |to| Wanted::Record(to.clone(), arguments()));
+    match run(name, matches, &wanted) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Fail { code, text }) => {
             if !text.is_empty() {

@@ -7,16 +7,17 @@ mod log;
 mod watched;
 
 use crate::common::{self, Fail, Outcome};
+use crate::tape::{self, Wanted};
 use crate::{tls, ws};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use counters::Counters;
 use log::Format;
 use loopwork::files::{self, Files};
 use loopwork::http::Http;
-use loopwork::reactor::{ListenOptions, Workers, listen_fds};
+use loopwork::reactor::{ListenOptions, Streams, Workers, listen_fds};
 use loopwork::tls::rustls::ServerConfig;
 use loopwork::tls::{Tls, config};
-use loopwork::{Address, Loop, Os, tcp};
+use loopwork::{Address, Loop, tcp};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -88,6 +89,7 @@ pub(crate) fn command() -> Command {
         .args(watching())
         .args(tls::server_args())
         .arg(shutdown_timeout())
+        .arg(tape::arg())
 }
 
 /// How it is watched, and how much of the machine it takes.
@@ -123,7 +125,7 @@ pub(crate) fn shutdown_timeout() -> Arg {
         .default_value("10")
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+pub(crate) fn run(matches: &ArgMatches, wanted: &Wanted) -> Outcome {
     let dir: PathBuf = common::parsed(matches, "dir").unwrap_or_default();
     let root = root(&dir, matches.get_flag("anywhere"))?;
     let ip = common::parsed(matches, "bind").unwrap_or(IpAddr::from([127, 0, 0, 1]));
@@ -134,8 +136,10 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let site =
         move || io::Result::Ok(Files::new(&root)?.listing(true).precompressed(true).spa(spa));
     let echo = common::text(matches, "ws-echo").map(|p| format!("/{}", p.trim_start_matches('/')));
+    wanted.without_tls(matches)?;
+    wanted.one_loop(threads)?;
     let secure = tls::server(matches, ip, &[config::HTTP])?;
-    let how = How { at, timeout, threads, secure };
+    let how = How { wanted, at, timeout, threads, secure };
     let (watch, writer) = watch(matches)?;
     let outcome = match (watch, echo) {
         (None, None) => start(how, move || Ok(Http::new(site()?))),
@@ -173,7 +177,9 @@ fn watch(matches: &ArgMatches) -> Result<(Option<Watch>, Option<JoinHandle<()>>)
 }
 
 /// Where and how is served.
-struct How {
+struct How<'a> {
+    /// In which world.
+    wanted: &'a Wanted,
     at: SocketAddr,
     timeout: Duration,
     threads: usize,
@@ -183,7 +189,7 @@ struct How {
 
 /// Serves, with TLS around it or without.
 fn start<P: tcp::Protocol>(
-    how: How,
+    how: How<'_>,
     make: impl Fn() -> io::Result<P> + Send + Sync + 'static,
 ) -> Outcome {
     match how.secure.clone() {
@@ -196,7 +202,7 @@ fn start<P: tcp::Protocol>(
 /// there are several, a listener of its own, among which the kernel deals out connections. A
 /// socket that a supervisor has opened takes the place of the address.
 fn serve<P: tcp::Protocol>(
-    &How { at, timeout, threads, .. }: &How,
+    &How { wanted, at, timeout, threads, .. }: &How<'_>,
     scheme: &str,
     make: impl Fn() -> io::Result<P> + Send + Sync + 'static,
 ) -> Outcome {
@@ -204,7 +210,7 @@ fn serve<P: tcp::Protocol>(
     let mut how = ListenOptions::default();
     how.reuse_port = threads > 1 && given.is_none();
     let again = move || given.as_ref().map(OwnedFd::try_clone).transpose();
-    let mut lp = Loop::new(Os::new()?);
+    let mut lp = tape::open(wanted)?;
     let bound = open(&mut lp, make()?, again()?, &at.into(), &how, timeout)
         .map_err(|error| common::cannot_listen(at, &error))?;
     let real = bound.clone();
@@ -212,14 +218,14 @@ fn serve<P: tcp::Protocol>(
         open(lp, make()?, again()?, &real, &how, timeout).map(|_| ())
     })?;
     common::announce(scheme, &bound);
-    let outcome = common::serve(&mut lp);
+    let outcome = common::serve(&mut lp, wanted);
     workers.join()?;
     outcome
 }
 
 /// Opens a listener in a loop, and ends it in order.
-fn open<P: tcp::Protocol>(
-    lp: &mut Loop<Os>,
+fn open<W: Streams, P: tcp::Protocol>(
+    lp: &mut Loop<W>,
     protocol: P,
     given: Option<OwnedFd>,
     at: &Address,

@@ -6,14 +6,14 @@
 //! * What is printed behind `replay:` runs exactly what has failed.
 
 use crate::common::{self, Fail, Outcome};
+use crate::notes::Notes;
+use crate::tape::{self, Wanted};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use loopwork::Id;
 use loopwork::reactor::planted::{Planted, plant};
-use loopwork::reactor::{Instant, Trace, Tracer};
+use loopwork::trace::Stop;
 use loopwork_scenarios::{self as scenarios, run_twice, shrink};
 use loopwork_scenarios::{Failure, Plan, Run, Scenario, parse_faults, preset_of, quiet};
-use std::any::Any;
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -87,6 +87,7 @@ pub(crate) fn command() -> Command {
                 .help("Print the turns of every run")
                 .action(ArgAction::SetTrue),
         )
+        .arg(tape::arg())
 }
 
 /// What is to be run: the scenarios of each seed, one after the other.
@@ -211,51 +212,13 @@ fn run_all(work: &Work, jobs: usize, sum: &mut Sum) -> Option<(u64, Failure)> {
     })
 }
 
-/// Prints the turns as they come.
-struct Print {
-    out: BufWriter<Stdout>,
-    turn: u64,
-}
-
-impl Print {
-    /// Whoever closed stdout wants no more of it; the run goes on to its outcome.
-    fn line(&mut self, text: std::fmt::Arguments<'_>) {
-        let _ = self.out.write_fmt(text);
-    }
-}
-
-impl Tracer for Print {
-    fn note(&mut self, at: Instant, id: Id, what: Trace) {
-        let ms = at.0 as f64 / 1e6;
-        match what {
-            Trace::Turn(ready) => {
-                self.turn += 1;
-                let turn = self.turn;
-                self.line(format_args!("turn {turn}  {ms:.3} ms  {ready} ready\n"));
-            }
-            Trace::Read(n) => self.line(format_args!("    {id}  read {n}\n")),
-            Trace::Used(n) => self.line(format_args!("    {id}  used {n}\n")),
-            Trace::Wrote(n) => self.line(format_args!("    {id}  wrote {n}\n")),
-            Trace::Say(word) => self.line(format_args!("    {id}  {word}\n")),
-            other => {
-                let word = format!("{other:?}").to_lowercase();
-                self.line(format_args!("    {id}  {word}\n"));
-            }
-        }
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
-    }
-}
-
 /// Runs one after the other, and prints the turns of each.
 fn trace_all(work: &Work, sum: &mut Sum) -> Option<(u64, Failure)> {
     for at in 0..work.len() {
         let plan = work.plan(at);
         let _ = writeln!(io::stdout(), "{}", plan.command());
-        let print = Print { out: BufWriter::new(io::stdout()), turn: 0 };
-        match scenarios::run(&plan, Some(Box::new(print))) {
+        let notes = Notes::text_from(0, 0);
+        match scenarios::run(&plan, Some(Box::new(notes))) {
             Ok(run) => sum.add(&run),
             Err(why) => return Some((at, why)),
         }
@@ -263,20 +226,58 @@ fn trace_all(work: &Work, sum: &mut Sum) -> Option<(u64, Failure)> {
     None
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> Outcome {
+/// One run, recorded or replayed; how it fails, if it does.
+fn taped(work: &Work, wanted: &Wanted, sum: &mut Sum) -> Result<Option<(u64, Failure)>, Fail> {
+    if work.len() != 1 {
+        let text = "a recording is of one run; name it by --scenario and --seed";
+        return Err(Fail::usage(text));
+    }
+    let plan = work.plan(0);
+    let outcome = match wanted {
+        Wanted::Live => scenarios::run(&plan, None),
+        Wanted::Record(path, arguments) => {
+            scenarios::record(&plan, tape::record(path, arguments)?, None)
+        }
+        Wanted::Replay(shown) => {
+            if shown.step {
+                let text = "a simulated run is not stepped through; --print shows its turns";
+                return Err(Fail::usage(text));
+            }
+            let replay = tape::replay(&shown.path)?.to_turn(shown.to);
+            let outcome = scenarios::replay(&plan, replay, Some(Box::new(shown.notes()?)));
+            if outcome.as_ref().is_err_and(|f| f.why.starts_with(&Stop::Turn.to_string())) {
+                common::talk(&format!("replayed {} turns: {}", shown.to, Stop::Turn));
+                return Ok(None);
+            }
+            outcome
+        }
+    };
+    match outcome {
+        Ok(run) => sum.add(&run),
+        Err(why) => return Ok(Some((0, why))),
+    }
+    Ok(None)
+}
+
+pub(crate) fn run(matches: &ArgMatches, wanted: &Wanted) -> Outcome {
     let work = Work::new(matches)?;
     let tracing = matches.get_flag("trace") || matches.contains_id("seed");
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = common::parsed::<u16>(matches, "jobs").map_or(processors, usize::from);
     quiet();
     let mut sum = Sum::default();
-    let failed = match tracing {
-        true => trace_all(&work, &mut sum),
-        false => run_all(&work, jobs, &mut sum),
+    let failed = match (wanted, tracing) {
+        (Wanted::Live, true) => trace_all(&work, &mut sum),
+        (Wanted::Live, false) => run_all(&work, jobs, &mut sum),
+        (wanted, _) => taped(&work, wanted, &mut sum)?,
     };
     let mut out = io::stdout().lock();
     let Some((at, why)) = failed else {
         let Sum { runs, turns, time, digest } = sum;
+        if runs == 0 && !matches!(wanted, Wanted::Live) {
+            // A replay that was to stop before its end: it is told.
+            return Ok(());
+        }
         let hours = time.as_secs_f64() / 3600.0;
         let _ = writeln!(
             out,
@@ -287,7 +288,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     };
     let plan = work.plan(at);
     let _ = writeln!(out, "{} seed {}: {}", plan.scenario.name(), plan.seed, why.why);
-    if tracing {
+    if tracing || !matches!(wanted, Wanted::Live) {
         return Err(Fail::failed("it fails"));
     }
     let (small, same) = shrink(&plan, &why);

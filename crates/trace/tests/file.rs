@@ -217,7 +217,7 @@ fn a_replay_stops_at_the_turn_that_is_wanted() {
 fn a_file_that_is_cut_replays_up_to_its_last_whole_block() {
     let (file, _) = recorded(20_000);
     for cut in (0..file.len()).step_by(97) {
-        match Replay::of_bytes(file[..cut].to_vec()) {
+        match Replay::of_bytes(Vec::from(&file[..cut])) {
             Err(Refused::NoRecording) => assert!(cut < 12, "{cut}"),
             Err(Refused::Damaged(12)) => assert!(cut < 64, "{cut}"),
             Err(why) => panic!("{cut}: {why}"),

@@ -17,4 +17,5 @@ mod serve_watched;
 mod signals;
 mod sim;
 mod tls;
+mod trace;
 mod ws;
