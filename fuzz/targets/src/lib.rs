@@ -20,6 +20,7 @@ mod inflate;
 mod serve;
 mod tcp;
 mod tls;
+mod trace;
 mod url;
 mod ws;
 
@@ -34,6 +35,7 @@ pub use inflate::http_inflate;
 pub use serve::http_ops;
 pub use tcp::tcp_ops;
 pub use tls::tls_bytes;
+pub use trace::trace_file;
 pub use url::url;
 pub use ws::{ws_cuts, ws_frame, ws_handshake};
 
@@ -41,7 +43,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 20] = [
+pub const TARGETS: [(&str, Target); 21] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -59,6 +61,7 @@ pub const TARGETS: [(&str, Target); 20] = [
     ("tcp_ops", tcp_ops),
     ("dns_message", dns_message),
     ("tls_bytes", tls_bytes),
+    ("trace_file", trace_file),
     ("url", url),
     ("path_resolve", path_resolve),
     ("range_header", range_header),
