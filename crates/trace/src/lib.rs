@@ -34,6 +34,7 @@ mod file;
 mod mail;
 mod record;
 mod replay;
+mod ring;
 mod streams;
 mod tape;
 mod wire;
@@ -41,6 +42,7 @@ mod wire;
 pub use file::{BLOCK_MAX, Head, Refused, VERSION};
 pub use record::{BLOCK, FLUSH_EVERY, Recorder, Recording};
 pub use replay::{Replay, Stop};
+pub use ring::{EVENTS, Event, Ring, RingReader, WORDS, ring};
 pub use tape::Tape;
 pub use wire::Call;
 
