@@ -7,8 +7,9 @@
 use crate::file::{Head, MAGIC, VERSION};
 use crate::wire::{Answer, Call, put_number};
 use loopwork_reactor::Instant;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// A block is written when it has so many bytes: few enough to be copied from a cache, enough
@@ -31,12 +32,15 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Begins a recording in a new file; one that is there is written over.
+    /// Begins a recording in a new file; one that is there is written over. All that was read is in
+    /// it, passwords too, so a new one is for its owner alone.
     ///
     /// # Errors
     /// What the system says.
     pub fn create(path: &Path, head: &Head) -> io::Result<Recording> {
-        Recording::new(File::create(path)?, head)
+        let mut how = OpenOptions::new();
+        how.write(true).create(true).truncate(true).mode(0o600);
+        Recording::new(how.open(path)?, head)
     }
 
     /// Begins a recording anywhere. Each block is one write, of about [`BLOCK`] bytes.

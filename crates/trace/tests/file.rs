@@ -275,3 +275,13 @@ fn a_full_disk_ends_the_recording_and_not_the_loop() {
     let (mut lp, ..) = streams(Tape::replay(replay), 300_000);
     assert!(matches!(lp.world.replaying().unwrap().stopped(), Some(Stop::Cut(_))));
 }
+
+#[test]
+fn a_recording_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("loopwork-mode-{}", std::process::id()));
+    drop(Recording::create(&path, &Head::default()).unwrap());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(mode & 0o777, 0o600);
+}
