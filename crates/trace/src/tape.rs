@@ -125,12 +125,12 @@ impl Replay {
             Some((from.number()?, from.small::<u32>()?, Wrote::take(from)?))
         });
         let Some((asked, wrote, answer)) = asked else { return Wrote::none() };
-        if answer.as_ref().is_ok_and(|n| *n > len) {
-            self.stop(Stop::Refused(Refused::Damaged(self.block_at())));
-            return Wrote::none();
-        }
         if asked != len as u64 {
             self.diverged("a write of bytes", asked, len as u64);
+            return Wrote::none();
+        }
+        if answer.as_ref().is_ok_and(|n| *n > len) {
+            self.stop(Stop::Refused(Refused::Damaged(self.block_at())));
             return Wrote::none();
         }
         let ours = answer.as_ref().map_or(0, |n| sum(*n));
