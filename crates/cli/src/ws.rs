@@ -1,5 +1,5 @@
 //! `loopwork ws`: lines of stdin as messages, messages as lines of stdout, to a server or, with
-//! `-l`, as one; and the echo server that `serve` and `echo` have.
+//! `-l`, as one.
 //!
 //! Rules of this file:
 //! * stdin is read no further while the server is slow, and the server no further while stdout
@@ -11,6 +11,10 @@
 //! * With `-l` there is one client at a time. stdin waits for it, and what is left of stdin when it
 //!   goes is for the next one; the end of stdin is the end of it all.
 
+mod echo;
+
+pub(crate) use echo::{Nothing, echo, echo_server};
+
 use crate::common::{self, Fail, Outcome, parsed, talk, text};
 use crate::stdio::{CHUNK, Input, Output};
 use crate::tls;
@@ -18,13 +22,13 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::http::core::{Request, Response};
 use loopwork::http::redirect::Chain;
 use loopwork::http::{BadUrl, Url};
-use loopwork::http::{Http, Offer, Reply};
+use loopwork::http::{Http, Offer};
 use loopwork::tls::Tls;
 use loopwork::ws::core::handshake::{self, BadAnswer};
 use loopwork::ws::{
     App, CloseCode, Conn, End, Failure, Handshake, Message, Open, Socket, Terms, Ws, redirect,
 };
-use loopwork::{Env, Flow, Id, Instant, Loop, Os, http, tcp};
+use loopwork::{Env, Flow, Id, Instant, Loop, Os, tcp};
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -564,50 +568,4 @@ fn outcome(peer: &Peer, end: &End<'_>) -> Outcome {
         None => format!("the {who} closed with {} {}", end.code.get(), end.reason),
     };
     Err(Fail::failed(why.trim_end()))
-}
-
-/// The echo server: each message goes back with its type. On one path, or on any.
-pub(crate) struct Echo {
-    path: Option<String>,
-}
-
-impl App for Echo {
-    type Conn = ();
-
-    fn wants(&mut self, request: &Request<'_>) -> bool {
-        self.path.as_deref().is_none_or(|path| path == request.path())
-    }
-
-    fn on_request(&mut self, _: &Request<'_>, _: &mut Handshake<'_>) -> Offer<()> {
-        Offer::Accept(())
-    }
-
-    fn on_message(&mut self, (): &mut (), socket: &mut Socket<'_>, message: Message<'_>) {
-        // No further message is shown while the output is full: the peer has to read.
-        let _ = socket.send(&message);
-    }
-}
-
-/// The echo for `serve`, on one path, or for a server of its own, on any.
-pub(crate) fn echo(path: Option<String>) -> Ws<Echo> {
-    Ws::new(Echo { path })
-}
-
-/// A server that has the echo and nothing else, with permessage-deflate or not.
-pub(crate) fn echo_server(deflate: bool) -> Http<Nothing, Ws<Echo>> {
-    let mut echo = echo(None);
-    echo.config.deflate = deflate.then(Terms::default);
-    Http::with_upgrade(Nothing, echo)
-}
-
-/// No page is here.
-pub(crate) struct Nothing;
-
-impl http::App for Nothing {
-    type Exchange = ();
-
-    fn on_request(&mut self, _: &Request<'_>, reply: Reply<'_>) -> http::Answer<()> {
-        let plain = ("Content-Type", "text/plain; charset=utf-8");
-        reply.send(404, &[plain], b"a WebSocket is here, and nothing else\n")
-    }
 }

@@ -2,8 +2,8 @@
 //!
 //! Rules of this file:
 //! * The inside is entered in one place, [`Tls::enter`]: what it wrote is encrypted there.
-//! * Its wishes become ours in one place, [`Tls::settle`], at the end of every callback; what waited
-//!   until it may be shown, plaintext and the peer's end, is shown there first.
+//! * Its wishes become ours in one place, [`Tls::settle`], at the end of every callback; what
+//!   waited until it may be shown, plaintext and the peer's end, is shown there first.
 //! * While the inside is paused or full nothing is decrypted: the stream keeps the bytes.
 
 use crate::conn::{Conn, Sessions, Stage};
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// How long a handshake may take: ten seconds, three round trips of a bad path and some losses.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a peer to read our last words, an alert or a hint, and hang up: they fit any window, so one
-/// that takes none of them for five seconds is gone; and what it sent before it read them is little.
+/// that takes none of them for five seconds is gone; what it sent before it read them is little.
 const LAST_WORDS: Drain = Drain {
     stall: Duration::from_secs(5),
     least: 1,

@@ -41,8 +41,9 @@ pub trait App: 'static {
     }
 
     /// Server: a request for a WebSocket, found correct. The application looks at its path, its
-    /// headers and its `Origin` ([`same_origin`](crate::same_origin), [`Origins`](crate::Origins)), chooses a subprotocol, adds
-    /// headers, and accepts with the new connection's state, or refuses.
+    /// headers and its `Origin` ([`same_origin`](crate::same_origin),
+    /// [`Origins`](crate::Origins)), chooses a subprotocol, adds headers, and accepts with the new
+    /// connection's state, or refuses.
     ///
     /// Pages of any origin may ask, and browsers send their cookies along: who trusts cookies has
     /// to look at the origin. The default passes the request on: for a client nobody asks.

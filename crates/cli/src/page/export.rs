@@ -137,7 +137,8 @@ pub(super) fn trace(story: &Story, phases: &[Phases]) -> String {
     let began = story.span().0;
     let micros = |d: Duration| d.as_nanos() as f64 / 1e3;
     let mut events = vec![
-        "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\"args\":{\"name\":\"loopwork get --page\"}}"
+        "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":1,\
+         \"args\":{\"name\":\"loopwork get --page\"}}"
             .to_owned(),
     ];
     for (n, (r, p)) in story.resources.iter().zip(phases).enumerate() {

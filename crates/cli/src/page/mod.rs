@@ -30,7 +30,7 @@ use loopwork::http::client::{Client, Config};
 use loopwork::{Agent, Loop, Os, signal};
 use slo::Limits;
 use std::io::Write;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// As browsers over HTTP/1.1.
 const CONNECTIONS: usize = 6;
@@ -64,16 +64,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let agent = Agent::with(&mut lp, client, settings);
     agent.secure(&mut lp, move || trust.config());
     lp.trace(Some(Box::new(Journal::default())));
-    let wall = SystemTime::now();
+    let wall = SystemTime::UNIX_EPOCH + lp.env.unix_time();
     let load = Load::begin(&mut lp.env, agent, &url);
     while !load.is_over(&mut lp.env) {
         lp.turn(None)?;
     }
     // Both ends of each connection belong to the story.
     client.close(&mut lp.env);
-    let until = Instant::now() + ENDS;
+    let until = lp.env.now.after(ENDS);
     let open: Vec<_> = load.story(&mut lp.env).connections().collect();
-    while lp.sources().iter().any(|(id, _)| open.contains(id)) && Instant::now() < until {
+    while lp.sources().iter().any(|(id, _)| open.contains(id)) && lp.env.now < until {
         lp.turn(Some(ENDS))?;
     }
     let journal = Journal::take(&mut lp);
