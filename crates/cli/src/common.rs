@@ -82,6 +82,22 @@ pub(crate) fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// Text in HTML and XML, which have no way to say control characters.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for char in text.chars() {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            char if char.is_control() => {}
+            char => out.push(char),
+        }
+    }
+    out
+}
+
 /// An error without the number that the standard library puts behind it.
 pub(crate) fn reason(error: &io::Error) -> String {
     let text = error.to_string();

@@ -97,7 +97,7 @@ fn so_many_free_connections_are_kept() {
 fn what_is_free_ends_on_request_and_what_is_not_behind_its_exchange() {
     let (open, most) = (Arc::default(), Arc::default());
     let hand = gauge(&open, &most);
-    let mut bench = Bench::new(hand.at, |_| {});
+    let mut bench = Bench::new(hand.at, |c| c.keep = Duration::from_secs(3600));
     at_once(&mut bench, 3);
     assert_eq!(open.load(SeqCst), 3);
     let client = bench.lp.get(bench.asker).client;

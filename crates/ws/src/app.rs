@@ -176,11 +176,11 @@ pub struct Config {
     /// Bytes; shorter messages are not compressed. 128: of so much JSON a quarter is saved, of half
     /// as much nothing, and either takes 3 µs.
     pub compress_from: usize,
-    /// Bytes of output that may wait for a peer, and for what it is [published](Self::behind)
-    /// besides. A message that would make it more is not sent, and the connection is closed, with
+    /// Bytes of output that may wait for a peer; what is [published](Self::behind) has a limit of
+    /// its own. A message that would make it more is not sent, and the connection is closed, with
     /// code 1013. 64 MiB, four of the largest messages: whoever looks at [`Flow`](crate::tcp::Flow)
-    /// never comes near, and who does not look cannot be made to fill the memory. They are
-    /// counted from 256 KiB on.
+    /// never comes near, and who does not look cannot be made to fill the memory. Less than
+    /// 256 KiB is no limit: what is short is counted from there on.
     pub unsent: usize,
     /// A message beyond [`unsent`](Self::unsent) is dropped, and the connection goes on without it:
     /// for what the next message replaces. Off, since else a message that is missing with nobody

@@ -3,6 +3,7 @@
 //! Rule: what comes from outside, the URL, is escaped; the rest is numbers and our own words.
 
 use super::tally::{PERCENTILES, Run, label, time};
+use crate::common::escaped;
 use std::fmt::Write as _;
 
 /// Of a plot, in the units of its own drawing.
@@ -191,19 +192,4 @@ fn table(out: &mut String, run: &Run<'_>) {
         let _ = write!(out, "<tr><td>error: {kind}<td>{count}");
     }
     out.push_str("</table>");
-}
-
-/// Text, where tags could begin.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for char in text.chars() {
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            char => out.push(char),
-        }
-    }
-    out
 }

@@ -74,23 +74,7 @@ impl Circumstances<'_> {
     }
 
     fn failed(&self, why: Failure) -> Fail {
-        let remote = &self.remote;
-        let code = match why {
-            Failure::TimedOut => codes::TIME,
-            Failure::Closed if self.begun => codes::PARTIAL,
-            Failure::Closed => codes::EMPTY,
-            Failure::Malformed(_) if self.begun => codes::RECEIVE,
-            // To curl that is an answer of HTTP/0.9, or of a version that it does not know.
-            Failure::Malformed(
-                Malformed::InvalidVersion
-                | Malformed::UnsupportedVersion
-                | Malformed::InvalidStatus,
-            ) => codes::PROTOCOL,
-            Failure::Malformed(Malformed::HeadTooLarge | Malformed::TooManyHeaders) => {
-                codes::RECEIVE
-            }
-            _ => codes::ANSWER,
-        };
+        let (remote, code) = (&self.remote, code(why, self.begun));
         let text = match why {
             Failure::Closed if self.begun => {
                 let n = self.received;
@@ -105,6 +89,22 @@ impl Circumstances<'_> {
             why => format!("{remote}: {why}"),
         };
         Fail::new(code, text)
+    }
+}
+
+/// The exit code for an exchange that broke, behind the response's head or before it.
+pub(crate) fn code(why: Failure, begun: bool) -> u8 {
+    match why {
+        Failure::TimedOut => codes::TIME,
+        Failure::Closed if begun => codes::PARTIAL,
+        Failure::Closed => codes::EMPTY,
+        Failure::Malformed(_) if begun => codes::RECEIVE,
+        // To curl that is an answer of HTTP/0.9, or of a version that it does not know.
+        Failure::Malformed(
+            Malformed::InvalidVersion | Malformed::UnsupportedVersion | Malformed::InvalidStatus,
+        ) => codes::PROTOCOL,
+        Failure::Malformed(Malformed::HeadTooLarge | Malformed::TooManyHeaders) => codes::RECEIVE,
+        _ => codes::ANSWER,
     }
 }
 

@@ -8,7 +8,7 @@
 //! * Who is redirected to another origin takes no credentials along, and only HTTP is followed.
 
 mod arguments;
-mod codes;
+pub(crate) mod codes;
 mod cookies;
 mod data;
 mod decoding;
@@ -26,6 +26,8 @@ mod timing;
 mod transfer;
 mod wanted;
 mod watch;
+
+pub(crate) use failure::code;
 
 use crate::common::{Fail, Outcome};
 use clap::{ArgMatches, Command};

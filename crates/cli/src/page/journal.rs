@@ -126,6 +126,8 @@ mod tests {
         }
         let life = journal.life(id).unwrap();
         assert_eq!((life.open, life.secure, life.shook.len()), (Some(at(1)), Some(at(4)), 3));
+        let ways: Vec<bool> = life.runs.iter().map(|run| run.out).collect();
+        assert_eq!(ways, [true, false, true, false], "and nothing of the session's tickets");
         let first = life.exchange(at(9)).unwrap();
         assert_eq!((first.0.from, first.0.to, first.0.bytes, first.1), (at(6), at(7), 110, at(8)));
         let second = life.exchange(at(12)).unwrap();

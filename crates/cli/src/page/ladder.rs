@@ -70,9 +70,12 @@ fn ends(life: &Life, rung: &mut impl FnMut(Instant, Lane, Lane, &str)) {
         let there = if *ours { (Client, Server) } else { (Server, Client) };
         rung(*at, there.0, there.1, if *ours { "shutdown: FIN" } else { "FIN: its end" });
         let back = if *ours { (Server, Kernel) } else { (Kernel, Server) };
-        let waits = if n == 1 && !*ours { "ACK; then TIME_WAIT here" } else { "ACK" };
-        let waits = if n == 1 && *ours { "ACK; TIME_WAIT there" } else { waits };
-        rung(*at, back.0, back.1, waits);
+        let ack = match (n, ours) {
+            (0, _) => "ACK",
+            (_, false) => "ACK; then TIME_WAIT here",
+            (_, true) => "ACK; TIME_WAIT there",
+        };
+        rung(*at, back.0, back.1, ack);
     }
 }
 

@@ -6,9 +6,9 @@
 //! * What fails, fails alone, and is told: the page goes on.
 
 use super::{css, html};
+use crate::get::{self, codes};
 use loopwork::fetch::{Asking, Done, Error, Head, SCHEMES, Taker};
 use loopwork::http::Url;
-use loopwork::http::client::Failure;
 use loopwork::http::inflate::Caps;
 use loopwork::http::redirect::Refused;
 use loopwork::reactor::Key;
@@ -67,22 +67,17 @@ pub(super) struct Broken {
     pub(super) words: String,
 }
 
-fn code(why: &Error) -> u8 {
+/// curl's exit code; `begun`: the answer's head was there.
+fn code(why: &Error, begun: bool) -> u8 {
     match why {
-        Error::Url(_) | Error::Scheme(_) => 1,
-        Error::Name { .. } => 6,
-        Error::Redirect { why: Refused::TooMany(_), .. } => 47,
-        Error::Redirect { .. } => 1,
-        Error::TimedOut => 28,
-        Error::Exchange { why, .. } => match why {
-            Failure::TimedOut | Failure::HeadTimedOut | Failure::ExchangeTimedOut => 28,
-            Failure::Closed => 52,
-            Failure::Malformed(_) | Failure::Unexpected(_) => 1,
-            _ => 7,
-        },
-        Error::TooLong(_) => 63,
-        Error::Coding(_) => 61,
-        _ => 7,
+        Error::Name { .. } => codes::NAME,
+        Error::Redirect { why: Refused::TooMany(_), .. } => codes::REDIRECTS,
+        Error::Url(_) | Error::Scheme(_) | Error::Redirect { .. } => codes::PROTOCOL,
+        Error::TimedOut => codes::TIME,
+        Error::Exchange { why, .. } => get::code(*why, begun),
+        Error::TooLong(_) => codes::LARGE,
+        Error::Coding(_) => codes::CODING,
+        _ => codes::CONNECT,
     }
 }
 
@@ -291,7 +286,9 @@ impl Taker for Taking {
         let now = env.now;
         let resource = self.resource(env);
         resource.end = Some(now);
-        resource.failure = end.err().map(|why| Broken { code: code(&why), words: why.to_string() });
+        let begun = resource.first.is_some();
+        resource.failure =
+            end.err().map(|why| Broken { code: code(&why, begun), words: why.to_string() });
         self.load.story(env).under_way -= 1;
     }
 }

@@ -81,9 +81,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let phases = phases::of(story, &journal);
     let rungs = ladder::rungs(story, &phases, &journal);
     let drawn = waterfall::draw(story, &phases, columns()) + &ladder::draw(&rungs);
-    let mut files = vec![("har", export::har(story, &phases, wall))];
-    files.push(("trace", export::trace(story, &phases)));
-    files.push(("svg", svg::draw(story, &phases, &rungs)));
+    let files: [(&str, &dyn Fn() -> String); 3] = [
+        ("har", &|| export::har(story, &phases, wall)),
+        ("trace", &|| export::trace(story, &phases)),
+        ("svg", &|| svg::draw(story, &phases, &rungs)),
+    ];
     let missed = limits.and_then(|limits| limits.missed(story, &phases));
     write(matches, &drawn, &files)?;
     let document = story.document();
@@ -107,16 +109,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 }
 
 /// The drawing goes to stdout, unless one of the files does, by the name `-`.
-fn write(matches: &ArgMatches, drawn: &str, files: &[(&str, String)]) -> Outcome {
+fn write(matches: &ArgMatches, drawn: &str, files: &[(&str, &dyn Fn() -> String)]) -> Outcome {
     let mut drawn = Some(drawn);
     let mut out = std::io::stdout().lock();
     for (option, text) in files {
         match common::text(matches, option) {
             Some("-") => {
                 drawn = None;
-                out.write_all(text.as_bytes())?;
+                out.write_all(text().as_bytes())?;
             }
-            Some(path) => std::fs::write(path, text).map_err(|error| {
+            Some(path) => std::fs::write(path, text()).map_err(|error| {
                 let why = common::reason(&error);
                 Fail::new(23, format!("cannot write {path}: {why}"))
             })?,

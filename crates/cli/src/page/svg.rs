@@ -6,6 +6,7 @@ use super::ladder::{Lane, Rung};
 use super::load::Story;
 use super::phases::{Phases, millis};
 use super::waterfall::{cut, name};
+use crate::common::escaped;
 use std::fmt::Write as _;
 
 /// Pixels: of the picture, of a line, of the names on the left, and of the margins.
@@ -24,21 +25,6 @@ svg{background:#fff;font:12px ui-monospace,monospace}text{fill:#222}.dim{fill:#7
 @media(prefers-color-scheme:dark){svg{background:#16181c}text{fill:#ddd}.dim{fill:#888}\
 .lane{stroke:#555}.line{fill:#444}.wait{fill:#35557a}.body,.head{fill:#6ca8e8}\
 .seen,.inferred{stroke:#6ca8e8}}";
-
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for char in text.chars() {
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            // XML has no way to say it.
-            char if char.is_control() => {}
-            char => out.push(char),
-        }
-    }
-    out
-}
 
 fn text(out: &mut String, (x, y): (f64, f64), anchor: &str, class: &str, what: &str) {
     let _ = writeln!(
