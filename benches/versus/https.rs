@@ -226,7 +226,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<()> {
         if server != "loopwork" && !args.lists("--only", server) {
             continue;
         }
-        match files_servers::program(if server == "hyper" { "loopwork" } else { server }) {
+        match files_servers::program(if server == "nginx" { server } else { "loopwork" }) {
             Ok(_) => {
                 println!("| {server} | {} |", https_servers::about(server));
                 servers.push(server);

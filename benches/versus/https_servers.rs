@@ -1,32 +1,37 @@
 //! The servers of `versus https`: each runs on a core of its own, has told its port as a line, and
 //! runs until it is ended.
 //!
-//! Rule: all serve the same files with the same key, write no log, and have one thread that serves.
+//! Rules:
+//! * All serve the same files with the same key, write no log, and have one thread that serves.
+//! * hyper has no files: the way here is the cheapest for it, reads by the thread that
+//!   serves. `hyper-memory` reads nothing at all while it serves: what TLS and sockets cost alone.
 
 use crate::{files_servers, http_servers};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use std::convert::Infallible;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use tokio_rustls::TlsAcceptor;
 
 /// Who is compared. The first is ours.
-pub(crate) const SERVERS: [&str; 3] = ["loopwork", "nginx", "hyper"];
+pub(crate) const SERVERS: [&str; 4] = ["loopwork", "nginx", "hyper", "hyper-memory"];
 
 /// What else is to be said of a server, for the table.
 pub(crate) fn about(name: &str) -> String {
     match name {
         "loopwork" => "`loopwork serve --tls-cert --tls-key`, rustls on ring".into(),
-        "hyper" => "1.x on tokio's current thread and tokio-rustls on ring, files in memory".into(),
+        "hyper" => "1.x on tokio's current thread and tokio-rustls on ring".into(),
+        "hyper-memory" => "the same, and its files are in its memory from the beginning".into(),
         _ => {
             let about = http_servers::about("nginx");
             let version = about.split(',').next().unwrap_or_default();
@@ -40,8 +45,10 @@ pub(crate) fn about(name: &str) -> String {
 /// # Errors
 /// A name that nobody has, a program that is not there; what the kernel says.
 pub(crate) fn run(name: &str, folder: &Path) -> io::Result<()> {
-    if name == "hyper" {
-        return hyper(folder);
+    match name {
+        "hyper" => return hyper(folder, false),
+        "hyper-memory" => return hyper(folder, true),
+        _ => {}
     }
     let Ok(program) = files_servers::program(name) else { return Err(ErrorKind::NotFound.into()) };
     let port = files_servers::free_port()?;
@@ -80,30 +87,84 @@ fn config(folder: &Path, port: u16) -> String {
     )
 }
 
-/// What hyper answers.
+/// What is read of a file at a time.
+const PART: usize = 64 * 1024;
+
+/// What hyper answers with.
 struct Files {
-    small: Bytes,
-    large: Bytes,
+    www: PathBuf,
+    /// The small one and the large one, if they are kept.
+    kept: Option<[Bytes; 2]>,
+}
+
+/// A body, and how long the rest of it is.
+enum Content {
+    Memory(Bytes),
+    File(File, u64),
 }
 
 impl Files {
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
-        let body = match request.uri().path() {
-            "/small" => self.small.clone(),
-            "/large" => self.large.clone(),
+    fn answer(&self, request: &Request<Incoming>) -> io::Result<Response<Content>> {
+        let path = request.uri().path();
+        let mut status = StatusCode::OK;
+        let content = match (path, &self.kept) {
+            ("/small", Some([small, _])) => Content::Memory(small.clone()),
+            ("/large", Some([_, large])) => Content::Memory(large.clone()),
+            ("/small" | "/large", None) => {
+                let file = File::open(self.www.join(&path[1..]))?;
+                let len = file.metadata()?.len();
+                Content::File(file, len)
+            }
             _ => {
-                let mut none = Response::new(Full::new(Bytes::new()));
-                *none.status_mut() = StatusCode::NOT_FOUND;
-                return none;
+                status = StatusCode::NOT_FOUND;
+                Content::Memory(Bytes::new())
             }
         };
-        Response::new(Full::new(body))
+        let mut response = Response::new(content);
+        *response.status_mut() = status;
+        Ok(response)
     }
 }
 
-fn hyper(folder: &Path) -> io::Result<()> {
-    let read = |name: &str| std::fs::read(folder.join("www").join(name)).map(Bytes::from);
-    let files = Arc::new(Files { small: read("small")?, large: read("large")? });
+impl Body for Content {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let read = match &mut *self {
+            Content::Memory(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Content::Memory(bytes) => Ok(std::mem::take(bytes)),
+            Content::File(_, 0) => return Poll::Ready(None),
+            Content::File(file, left) => {
+                let most = PART.min(*left as usize);
+                let mut part = vec![0; most];
+                *left -= most as u64;
+                file.read_exact(&mut part).map(|()| Bytes::from(part))
+            }
+        };
+        Poll::Ready(Some(read.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match self {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::File(_, left) => *left,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.size_hint().exact() == Some(0)
+    }
+}
+
+fn hyper(folder: &Path, keep: bool) -> io::Result<()> {
+    let www = folder.join("www");
+    let read = |name: &str| std::fs::read(www.join(name)).map(Bytes::from);
+    let kept = if keep { Some([read("small")?, read("large")?]) } else { None };
+    let files = Arc::new(Files { www, kept });
     let cert = CertificateDer::from_pem_file(folder.join("cert.pem")).map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).map_err(io::Error::other)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -126,7 +187,7 @@ fn hyper(folder: &Path) -> io::Result<()> {
                 let Ok(stream) = acceptor.accept(stream).await else { return };
                 let service = hyper::service::service_fn(move |request| {
                     let answer = files.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    async move { answer }
                 });
                 let served = hyper::server::conn::http1::Builder::new();
                 let _ = served.serve_connection(TokioIo::new(stream), service).await;

@@ -51,7 +51,7 @@ enum What {
 pub(crate) struct Source {
     file: Arc<File>,
     disk: &'static Disk,
-    /// What was read for us, and may be sent without being asked for again.
+    /// What was there, or was read for us, and may be sent without being asked for again.
     ready: Range<u64>,
     /// What is being read, and whether it has been.
     coming: Option<(Range<u64>, Arc<AtomicBool>)>,
@@ -91,6 +91,8 @@ impl Source {
         }
         let hot = self.disk.hot(&self.file, left);
         if hot > left.start {
+            // A layer takes it in small parts: each would ask for all of it again.
+            self.ready = left.start..hot;
             return Some(hot);
         }
         match self.disk.fetch(reply.env, reply.id, &self.file, left) {

@@ -32,8 +32,8 @@ pub use id::{Fd, Id, Instant, Ready};
 pub use mail::{Mail, Mailbox};
 pub use metrics::{Histogram, Metrics};
 pub use os::{
-    DESCRIPTORS_MAX, Inherited, LISTEN_FDS_MAX, Os, listen_fds, mio, receive_descriptors,
-    send_descriptors,
+    DESCRIPTORS_MAX, Inherited, LISTEN_FDS_MAX, Os, listen_fds, mio, read_file,
+    receive_descriptors, send_descriptors,
 };
 pub use streams::{
     Address, ConnectOptions, Credentials, KeepAlive, ListenOptions, StreamInfo, StreamOption,

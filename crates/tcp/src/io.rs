@@ -8,15 +8,14 @@
 use crate::inserts::{INSERT_MIN, Inserts, What};
 use crate::linger::Draining;
 use crate::{Close, Flow};
-use loopwork_reactor::{Env, Id, Instant, StreamOption};
+use loopwork_reactor::{Env, Id, Instant, StreamOption, read_file};
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// What is read of a file at a time, where it must be copied.
-const CHUNK: u64 = 16 * 1024;
+/// What is read of a file at a time, at least, where it must be copied.
+const CHUNK: usize = 16 * 1024;
 
 /// The end of a connection's output: append only.
 pub struct Out<'a> {
@@ -107,12 +106,9 @@ impl<'a> Out<'a> {
             return Ok(self.flow());
         }
         while !range.is_empty() && self.flow() == Flow::Open {
-            let before = self.buf.len();
-            let room = CHUNK.min(range.end - range.start) as usize;
-            self.buf.resize(before + room, 0);
-            let read = file.read_at(&mut self.buf[before..], range.start);
-            self.buf.truncate(before + read.as_ref().map_or(0, |n| *n));
-            match read {
+            let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let room = self.limit.saturating_sub(self.held()).max(CHUNK).min(left);
+            match read_file(file, range.start, self.buf, room) {
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
                 Ok(n) => range.start += n as u64,
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}

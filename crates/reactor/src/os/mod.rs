@@ -46,6 +46,7 @@ use threads::Threads;
 pub use inherited::{Inherited, LISTEN_FDS_MAX, listen_fds};
 pub use mio;
 pub use pass::{DESCRIPTORS_MAX, receive_descriptors, send_descriptors};
+pub use raw::read_file;
 
 /// Events taken by one poll; what is more stays in the kernel for the next.
 const EVENTS: usize = 1024;

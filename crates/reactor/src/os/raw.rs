@@ -9,6 +9,7 @@
 #![allow(unsafe_code)]
 
 use libc::c_int;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -79,6 +80,25 @@ pub(super) fn send_file(
     usize::try_from(n).map_err(|_| io::Error::last_os_error())
 }
 
+/// Reads of a file, from an offset on, behind what is in `into`: room that is new need not be made
+/// zeros first, as the standard library would have it. How many bytes, 0 where the file ends.
+///
+/// # Errors
+/// What the system says.
+pub fn read_file(file: &File, at: u64, into: &mut Vec<u8>, most: usize) -> io::Result<usize> {
+    let at = libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
+    into.reserve(most);
+    let room = into.spare_capacity_mut();
+    let most = most.min(room.len());
+    // SAFETY: the kernel writes at most `most` bytes into `room`, which has that many, and is ours
+    // alone until the call returns.
+    let n = unsafe { libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), most, at) };
+    let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the kernel has written that many behind the length, and they have room.
+    unsafe { into.set_len(into.len() + n) };
+    Ok(n)
+}
+
 /// Whether a write to a stream whose peer is gone is an error alone: sendfile(2) has no flag that
 /// would make it so. Asked anew each time, since any part of the process may change it.
 pub(super) fn pipe_signal_is_ignored() -> bool {
@@ -124,4 +144,30 @@ pub(super) fn receive(
     let bytes = usize::try_from(bytes).map_err(|_| io::Error::last_os_error())?;
     let cut = message.msg_flags & libc::MSG_CTRUNC != 0;
     Ok(Received { bytes, control: message.msg_controllen as usize, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_behind_what_is_there() {
+        let path = std::env::temp_dir().join(format!("loopwork-read-{}", std::process::id()));
+        std::fs::write(&path, b"0123456789").unwrap();
+        let file = File::open(&path).unwrap();
+        let mut into = b"ab".to_vec();
+        for (at, most, n, all) in [
+            (2, 3, 3, &b"ab234"[..]),
+            (8, 100_000, 2, b"ab23489"),
+            (10, 4, 0, b"ab23489"),
+            (0, 0, 0, b"ab23489"),
+        ] {
+            assert_eq!(read_file(&file, at, &mut into, most).unwrap(), n);
+            assert_eq!(into, all);
+        }
+        let folder = File::open(std::env::temp_dir()).unwrap();
+        assert!(read_file(&folder, 0, &mut into, 4).is_err() && into == b"ab23489");
+        assert!(read_file(&file, u64::MAX, &mut into, 4).is_err());
+        std::fs::remove_file(&path).unwrap();
+    }
 }
