@@ -23,6 +23,7 @@ mod ws;
 
 use clap::{ArgMatches, Command};
 use common::{Fail, Outcome};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tape::Wanted;
@@ -95,8 +96,20 @@ fn arguments() -> Vec<String> {
     kept
 }
 
+/// `--json` is curl's word of `get` for a body; with `--page`, which sends none, it says what it
+/// says everywhere else.
+fn said() -> Vec<OsString> {
+    let mut all: Vec<OsString> = std::env::args_os().collect();
+    if all.iter().any(|one| one == "get") && all.iter().any(|one| one == "--page") {
+        for one in all.iter_mut().filter(|one| *one == "--json") {
+            *one = "--story".into();
+        }
+    }
+    all
+}
+
 fn main() -> ExitCode {
-    let matches = command().get_matches();
+    let matches = command().get_matches_from(said());
     let Some((name, matches)) = matches.subcommand() else { return ExitCode::from(2) };
     let recorded = matches.try_get_one::<PathBuf>("record").ok().flatten();
     let wanted = recorded.map_or(Wanted::Live, |to| Wanted::Record(to.clone(), arguments()));

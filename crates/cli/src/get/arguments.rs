@@ -130,6 +130,9 @@ fn telling() -> Vec<Arg> {
         value("har", "FILE", "With --page: its story as a HAR; - for stdout").requires("page"),
         value("trace", "FILE", "With --page: as a trace for Perfetto").requires("page"),
         value("svg", "FILE", "With --page: as a picture").requires("page"),
+        flag("capture", "With --page: the ladder by real packets; needs the right to see them")
+            .requires("page"),
+        flag("story", "With --page: its story as JSON").requires("page").hide(true),
         value("slo", "NAME=MS,…", "With --page: exit with 4 when it takes longer; total, first, …")
             .requires("page"),
         flag("timing", "Draw on stderr where the time went"),

@@ -1,6 +1,7 @@
-//! The story for other programs: as a HAR, which the developer tools of browsers open, and as a
-//! trace, which Perfetto and `chrome://tracing` open.
+//! The story for other programs: as a HAR, which the developer tools of browsers open, as a trace,
+//! which Perfetto and `chrome://tracing` open, and as JSON, which has all that is drawn.
 
+use super::ladder::Rung;
 use super::load::{Resource, Story};
 use super::phases::{Phases, millis};
 use crate::common::quote;
@@ -10,7 +11,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// A JSON string.
-fn json(text: &str) -> String {
+fn quoted(text: &str) -> String {
     let mut out = String::new();
     quote(&mut out, text);
     out
@@ -19,7 +20,7 @@ fn json(text: &str) -> String {
 /// Names and values, as HAR has them.
 fn pairs<'a>(all: impl Iterator<Item = (&'a str, String)>) -> String {
     let pair = |(name, value): (&str, String)| {
-        format!("{{\"name\":{},\"value\":{}}}", json(name), json(&value))
+        format!("{{\"name\":{},\"value\":{}}}", quoted(name), quoted(&value))
     };
     format!("[{}]", all.map(pair).collect::<Vec<_>>().join(","))
 }
@@ -54,7 +55,7 @@ pub(super) fn har(story: &Story, phases: &[Phases], wall: SystemTime) -> String 
             entry(r, p, &at(p.start), number)
         })
         .collect();
-    let (url, load) = (json(&story.resources[0].url.to_string()), millis(began, ended));
+    let (url, load) = (quoted(&story.resources[0].url.to_string()), millis(began, ended));
     format!(
         "{{\"log\":{{\"version\":\"1.2\",\"creator\":{{\"name\":\"loopwork\",\"version\":\"{}\"}},\
          \"pages\":[{{\"startedDateTime\":\"{}\",\"id\":\"page\",\"title\":{url},\
@@ -86,7 +87,7 @@ fn entry(r: &Resource, p: &Phases, started: &str, connection: Option<usize>) -> 
          \"request\":{{\"method\":\"GET\",\"url\":{},\"httpVersion\":\"HTTP/1.1\",\"cookies\":[],\
          \"headers\":{},\"queryString\":{},\"headersSize\":{},\"bodySize\":0}},",
         millis(p.start, p.end),
-        json(&r.url.to_string()),
+        quoted(&r.url.to_string()),
         pairs(asked),
         pairs(query),
         if p.request > 0 { p.request.to_string() } else { "-1".to_owned() },
@@ -97,18 +98,18 @@ fn entry(r: &Resource, p: &Phases, started: &str, connection: Option<usize>) -> 
          \"cookies\":[],\"headers\":{},\"content\":{{\"size\":{},\"mimeType\":{}}},\
          \"redirectURL\":{},\"headersSize\":-1,\"bodySize\":-1}},\"cache\":{{}},\"timings\":{}",
         r.status,
-        json(&reason),
+        quoted(&reason),
         pairs(lines),
         r.bytes,
-        json(of("content-type")),
-        json(of("location")),
+        quoted(of("content-type")),
+        quoted(of("location")),
         timings(p),
     );
     if let Some(number) = connection {
         let _ = write!(text, ",\"connection\":\"{number}\"");
     }
     if let Some(why) = &r.failure {
-        let _ = write!(text, ",\"_error\":{}", json(&why.words));
+        let _ = write!(text, ",\"_error\":{}", quoted(&why.words));
     }
     text.push('}');
     text
@@ -132,6 +133,52 @@ fn timings(p: &Phases) -> String {
     )
 }
 
+/// All that is drawn: times are in milliseconds since the beginning, `null` what did not happen.
+pub(super) fn json(story: &Story, phases: &[Phases], rungs: &[Rung]) -> String {
+    let (began, ended) = story.span();
+    let at = |at: Instant| format!("{:.3}", millis(began, at));
+    let null = || "null".to_owned();
+    let resource = |(r, p): (&Resource, &Phases)| {
+        let initiator = r.initiator.map_or_else(null, |n| n.to_string());
+        let failure = r.failure.as_ref().map_or_else(null, |why| quoted(&why.words));
+        format!(
+            "{{\"url\":{},\"initiator\":{initiator},\"status\":{},\"bytes\":{},\"start\":{},\
+             \"named\":{},\"connected\":{},\"secured\":{},\"begun\":{},\"sent\":{},\
+             \"heard\":{},\"end\":{},\"failure\":{failure}}}",
+            quoted(&r.url.to_string()),
+            r.status,
+            r.bytes,
+            at(p.start),
+            at(p.named),
+            p.connected.map_or_else(null, at),
+            p.secured.map_or_else(null, at),
+            at(p.begun),
+            at(p.sent),
+            at(p.heard),
+            at(p.end),
+        )
+    };
+    let rung = |rung: &Rung| {
+        let lane = |lane| format!("{lane:?}").to_lowercase();
+        let (from, to, label) = (lane(rung.from), lane(rung.to), quoted(&rung.label));
+        let (at, wire) = (at(rung.at), rung.wire);
+        format!(
+            "{{\"at\":{at},\"from\":\"{from}\",\"to\":\"{to}\",\"what\":{label},\
+             \"wire_seen\":{wire}}}"
+        )
+    };
+    let resources: Vec<String> = story.resources.iter().zip(phases).map(resource).collect();
+    let rungs: Vec<String> = rungs.iter().map(rung).collect();
+    format!(
+        "{{\"schema_version\":1,\"total\":{},\"left_out\":{},\"resources\":[\n{}\n],\
+         \"ladder\":[\n{}\n]}}\n",
+        at(ended),
+        story.left_out,
+        resources.join(",\n"),
+        rungs.join(",\n")
+    )
+}
+
 /// The JSON of Chrome's tracing: a track for each connection, with a slice for each phase.
 pub(super) fn trace(story: &Story, phases: &[Phases]) -> String {
     let began = story.span().0;
@@ -146,7 +193,7 @@ pub(super) fn trace(story: &Story, phases: &[Phases]) -> String {
             events.push(format!(
                 "{{\"name\":{},\"cat\":\"page\",\"ph\":\"X\",\"ts\":{:.3},\"dur\":{:.3},\"pid\":1,\
                  \"tid\":{}}}",
-                json(name),
+                quoted(name),
                 micros(from.since(began)),
                 micros(to.since(from)),
                 n + 1,

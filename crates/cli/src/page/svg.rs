@@ -116,9 +116,14 @@ fn climb(out: &mut String, rungs: &[Rung], top: f64) {
         let y = top + (n as f64 + 2.0) * LINE;
         let time = format!("{:.1} ms", millis(first.at, rung.at));
         text(out, (LANES[0] - 12.0, y + 4.0), "end", "dim", &time);
-        let (left, right) = (rung.from.min(rung.to), rung.from.max(rung.to));
-        for (lane, class) in [(Lane::Client, "seen"), (Lane::Kernel, "inferred")] {
-            if left <= lane && lane < right {
+        if rung.from == rung.to {
+            text(out, (LANES[1] + 8.0, y + 4.0), "start", "dim", &rung.label);
+            continue;
+        }
+        let left = rung.from.min(rung.to);
+        for lane in [Lane::Client, Lane::Kernel] {
+            if let Some(seen) = rung.seen(lane) {
+                let class = if seen { "seen" } else { "inferred" };
                 let (from, to) = (LANES[lane as usize], LANES[lane as usize + 1]);
                 let _ = writeln!(
                     out,
@@ -132,5 +137,5 @@ fn climb(out: &mut String, rungs: &[Rung], top: f64) {
         text(out, (middle, y - 4.0), "middle", "", &cut(&rung.label, 44));
     }
     let y = end + LINE * 0.8;
-    text(out, (MARGIN, y), "start", "dim", "whole: seen by the loop; dashed: inferred from it");
+    text(out, (MARGIN, y), "start", "dim", "whole: seen; dashed: inferred from it");
 }

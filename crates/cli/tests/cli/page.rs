@@ -158,3 +158,45 @@ fn a_limit_that_is_missed_is_told() {
     run(&["get", "--page", "--slo", "first=0.0001", &url], b"").failed(4, "first took");
     run(&["get", "--page", "--slo", "soon=1", &url], b"").failed(2, "is no limit");
 }
+
+#[test]
+fn json_tells_the_story_with_page() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://{}/", server.listening("http"));
+    for line in [["get", "--page", "--json", &url], ["get", "--json", &url, "--page"]] {
+        let text = run(&line, b"").text();
+        assert!(text.starts_with("{\"schema_version\":1,\"total\":") && text.ends_with("]}\n"));
+        assert_eq!((values(&text, "url").len(), values(&text, "heard").len()), (18, 18));
+        let what = values(&text, "what");
+        assert!(what.contains(&"connect") && what.contains(&"ESTABLISHED"), "{what:?}");
+    }
+    // Without --page it is curl's.
+    let curls = run(&["get", "--json"], b"");
+    assert!(curls.code == Some(2) && curls.err.contains("--json <DATA>"), "{curls:?}");
+}
+
+/// With the right to see packets the ladder has nothing that is inferred; without it that is said.
+#[test]
+fn packets_are_captured_by_who_may() {
+    let folder = site();
+    let server = start(&["serve", folder.text(), "-p", "0"]);
+    let url = format!("http://{}/", server.listening("http"));
+    let ended = run(&["get", "--page", "--capture", "--json", &url], b"");
+    if ended.code != Some(0) {
+        return ended.failed(1, "needs the right to see packets");
+    }
+    let text = ended.text();
+    let ladder: Vec<&str> = text.split("\"ladder\":").nth(1).unwrap().lines().collect();
+    let beyond: Vec<&&str> = ladder.iter().filter(|rung| rung.contains("\"server\"")).collect();
+    assert!(beyond.iter().all(|rung| rung.contains("\"wire_seen\":true")), "{text}");
+    let what: Vec<&str> = beyond
+        .iter()
+        .map(|rung| rung.split("\"what\":\"").nth(1).unwrap().split('"').next().unwrap())
+        .collect();
+    assert_eq!(what[..3], ["SYN", "SYN, ACK", "ACK"], "{text}");
+    assert!(what[3].starts_with("1 segment, ") && what[4].contains(" segment"), "{text}");
+    assert!(what[5..].iter().filter(|what| what.starts_with("FIN, ACK")).count() == 2, "{text}");
+    let alone = run(&["get", "--capture", &url], b"");
+    assert!(alone.code == Some(2) && alone.err.contains("--page"), "{alone:?}");
+}

@@ -151,7 +151,7 @@ impl Agent {
     }
 
     /// From now on `https` is spoken, too, with those that `make`'s configuration believes: see
-    /// [`secure`](crate::secure). Not through proxies.
+    /// [`secure`](crate::secure), which gives the same. Not through proxies.
     #[cfg(feature = "tls")]
     pub fn secure<W: Streams>(
         &self,
@@ -160,9 +160,10 @@ impl Agent {
             std::sync::Arc<crate::tls::rustls::ClientConfig>,
             crate::tls::config::Refused,
         > + 'static,
-    ) {
-        crate::secure(lp, self.http, make);
+    ) -> crate::Handle<crate::tcp::Host<crate::tls::Tls<crate::http::client::Wire>>> {
+        let host = crate::secure(lp, self.http, make);
         self.settings(&mut lp.env).secure = true;
+        host
     }
 
     /// Who speaks this scheme, and whom it is to lead to at this address.
