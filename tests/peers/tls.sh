@@ -37,6 +37,17 @@ else
   done
   check "openssl s_client, it says that it closes" "$(asks_openssl -tls1_3 -msg | grep -c 'Alert.*close_notify\|warning close_notify' | awk '{print ($1 >= 1)}')" 1
   check "openssl s_client, no cipher in common" "$(asks_openssl -cipher AES128-SHA -tls1_2 | grep -ci 'alert handshake failure' | awk '{print ($1 >= 1)}')" 1
+  # openssl's client takes a letter as a command at the beginning of a line.
+  commands_openssl() { timeout 20 openssl s_client -connect "$hostport" -servername localhost -CAfile "$cert" "$@" 2>&1; }
+  got=$({ sleep 0.5; echo R; sleep 1; } | commands_openssl -tls1_2 | grep -c 'RENEGOTIATING\|no renegotiation')
+  check "openssl s_client, a renegotiation is refused" "$got" 2
+  got=$({ sleep 0.5; for _ in 1 2 3; do echo K; sleep 0.1; done; printf 'GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'; sleep 1; } |
+    commands_openssl -tls1_3 | grep -c '^KEYUPDATE\|^HTTP/1.1 404')
+  check "openssl s_client, three updates of the keys" "$got" 4
+  # The session is the one of TLS 1.3 from above.
+  printf 'GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n' >"$tmp/early"
+  check "openssl s_client, no early data" "$(asks_openssl -tls1_3 -sess_in "$tmp/session" -early_data "$tmp/early" |
+    grep -cE '^Early data was (not sent|rejected)|^HTTP/1.1 404')" 2
   if ! have node; then
     skip "tls, Node" "not found: apt-get install nodejs"
   else
