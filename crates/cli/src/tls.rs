@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use loopwork::Env;
 use loopwork::tls::config::{self, Clients, Identity, Refused, Trust};
 use loopwork::tls::rustls::pki_types::ServerName;
-use loopwork::tls::rustls::{ClientConfig, ServerConfig};
+use loopwork::tls::rustls::{ClientConfig, KeyLog, KeyLogFile, ServerConfig};
 use loopwork::tls::{Conn, Failure, Failures};
 use std::net::IpAddr;
 use std::path::Path;
@@ -42,7 +42,18 @@ pub(crate) fn server(
         &Clients::Anyone,
         protocols,
     );
-    Ok(Some(config.map_err(|why| refused(&why))?))
+    let mut config = config.map_err(|why| refused(&why))?;
+    if let Some(log) = key_log() {
+        talk("the keys of all connections go to SSLKEYLOGFILE: who has that file can read them");
+        Arc::make_mut(&mut config).key_log = log;
+    }
+    Ok(Some(config))
+}
+
+/// Where `SSLKEYLOGFILE` says that secrets go, for Wireshark and such, as with curl and browsers.
+fn key_log() -> Option<Arc<dyn KeyLog>> {
+    let asked = std::env::var_os("SSLKEYLOGFILE").is_some_and(|path| !path.is_empty());
+    asked.then(|| Arc::new(KeyLogFile::new()) as Arc<dyn KeyLog>)
 }
 
 fn self_signed(here: IpAddr) -> Result<Identity, Refused> {
@@ -99,11 +110,15 @@ impl Wanted {
 
     /// To be called when it is needed: to read whom this machine believes takes a while.
     pub(crate) fn config(&self) -> Result<Arc<ClientConfig>, Refused> {
-        match &self.roots {
+        let mut config = match &self.roots {
             _ if self.anybody => config::client_without_checks(self.own.clone()),
             Some(roots) => config::client(roots, self.own.clone()),
             None => config::client(&Trust::Machine, self.own.clone()),
+        }?;
+        if let Some(log) = key_log() {
+            Arc::make_mut(&mut config).key_log = log;
         }
+        Ok(config)
     }
 }
 

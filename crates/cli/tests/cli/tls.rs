@@ -126,3 +126,30 @@ fn a_server_without_tls_is_told_from_one_with_it() {
         assert_eq!(ended.code, Some(code), "{ended:?}");
     }
 }
+
+#[test]
+fn keys_are_logged_when_asked_and_are_the_same_at_both_ends() {
+    let own = Folder::new();
+    own.write("a.txt", b"hello\n");
+    let [ours, theirs] = ["ours", "theirs"].map(|name| own.path().join(name));
+    let args = ["serve", own.text(), "-p", "0", "--tls-self-signed"];
+    let server = Run::of(command(&args).env("SSLKEYLOGFILE", &ours));
+    let url = format!("https://{}/a.txt", server.listening("https"));
+    let get = |path: &str| {
+        let mut run = Run::of(command(&["get", "-k", &url]).env("SSLKEYLOGFILE", path));
+        run.feed(Vec::new(), true);
+        let ended = run.ended();
+        assert_eq!((ended.code, ended.text().as_str(), &*ended.err), (Some(0), "hello\n", ""));
+    };
+    get(theirs.to_str().unwrap());
+    let [ours, theirs] = [ours, theirs].map(|path| std::fs::read_to_string(path).unwrap());
+    let secrets = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    };
+    assert!(ours.contains("SERVER_TRAFFIC_SECRET_0 "), "{ours}");
+    assert_eq!(secrets(&ours), secrets(&theirs));
+    // An empty name is none.
+    get("");
+}
