@@ -5,6 +5,7 @@
 //! * What a server sent is printed escaped: it is the library's text, and no octet of a message.
 
 use crate::common::{self, Fail, Outcome, quote};
+use crate::idn;
 use crate::tape;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::dns::{Answer, Config, Error, Hosts, Kind, Name, Record, Resolver};
@@ -77,7 +78,7 @@ impl Wanted {
         let name = name.ok_or_else(|| Fail::usage("say which name; see loopwork dns --help"))?;
         let (name, kind) = match name.parse::<IpAddr>() {
             Ok(ip) if kind.is_none() => (Name::reverse(ip).to_string(), Kind::Ptr),
-            _ => (name.to_string(), kind.unwrap_or(Kind::A)),
+            _ => (idn::host(name).into_owned(), kind.unwrap_or(Kind::A)),
         };
         match Name::new(&name) {
             Ok(_) => Ok(Wanted { name, kind, server, tcp }),

@@ -10,6 +10,7 @@ mod common;
 mod dns;
 mod echo;
 mod get;
+mod idn;
 mod nc;
 mod notes;
 mod page;

@@ -16,6 +16,7 @@ mod echo;
 pub(crate) use echo::{Nothing, echo, echo_server};
 
 use crate::common::{self, Fail, Outcome, parsed, talk, text};
+use crate::idn;
 use crate::stdio::{CHUNK, Input, Output};
 use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -116,13 +117,13 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
 }
 
 fn connect(matches: &ArgMatches) -> Outcome {
-    let mut url =
-        Url::parse(text(matches, "url").unwrap_or_default(), &["ws", "wss"]).map_err(|bad| {
-            Fail::usage(match bad {
-                BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
-                BadUrl::Malformed(why) => format!("that is no URL: {why}"),
-            })
-        })?;
+    let given = idn::url(text(matches, "url").unwrap_or_default());
+    let mut url = Url::parse(&given, &["ws", "wss"]).map_err(|bad| {
+        Fail::usage(match bad {
+            BadUrl::Scheme(scheme) => format!("{scheme} is no WebSocket; take a ws:// URL"),
+            BadUrl::Malformed(why) => format!("that is no URL: {why}"),
+        })
+    })?;
     let mut lp = Loop::new(Os::new()?);
     common::end_at_once(&mut lp, |_| {})?;
     let chain = matches.get_flag("location").then(Chain::default);

@@ -14,6 +14,7 @@ mod tally;
 mod ws;
 
 use crate::common::{self, Fail, Outcome, parsed, text};
+use crate::idn;
 use crate::tls;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::Http;
@@ -150,8 +151,8 @@ fn rate(text: &str) -> Result<f64, String> {
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> Outcome {
-    let given = text(matches, "url").unwrap_or_default();
-    let url = Url::parse(given, &["http", "https", "ws", "wss"]).map_err(|bad| {
+    let given = idn::url(text(matches, "url").unwrap_or_default());
+    let url = Url::parse(&given, &["http", "https", "ws", "wss"]).map_err(|bad| {
         Fail::usage(format!(
             "that is no URL for a bench: {bad}; take http[s]:// or ws[s]://HOST[:PORT]/PATH"
         ))

@@ -4,6 +4,7 @@
 
 use super::codes;
 use crate::common::Fail;
+use crate::idn;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use loopwork::http::{BadUrl, Url};
@@ -23,7 +24,7 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn parse(text: &str) -> Result<Target, Fail> {
         let (text, user) = split(text);
-        let url = Url::parse(&text, SCHEMES).map_err(bad_url)?;
+        let url = Url::parse(&idn::url(&text), SCHEMES).map_err(bad_url)?;
         Ok(Target { url, user })
     }
 

@@ -3,6 +3,7 @@
 //! Rule: what cannot go together is refused here, before anything is opened.
 
 use crate::common::{self, Fail};
+use crate::idn;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use loopwork::Address;
 use std::fmt;
@@ -151,7 +152,7 @@ impl Place {
         match self {
             Place::Unix(path) => Ok(vec![Address::Unix(path.clone())]),
             Place::Ip { host, first, last } => {
-                let list = loopwork::resolve(host, *first).map_err(|error| {
+                let list = loopwork::resolve(&idn::host(host), *first).map_err(|error| {
                     let why = common::reason(&error);
                     Fail::failed(format!("cannot find {host}: {why}; check the name"))
                 })?;

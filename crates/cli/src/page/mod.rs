@@ -21,6 +21,7 @@ mod svg;
 mod waterfall;
 
 use crate::common::{self, Fail, Outcome};
+use crate::idn;
 use crate::tls::{self, Wanted};
 use account::Account;
 use capture::Capture;
@@ -54,7 +55,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Outcome {
     let [url] = urls[..] else {
         return Err(Fail::usage("--page takes one URL; load other pages by calls of their own"));
     };
-    let url = Url::parse(url, SCHEMES)
+    let url = Url::parse(&idn::url(url), SCHEMES)
         .map_err(|why| Fail::new(3, format!("{url} is no URL to load: {why}")))?;
     let limits = common::text(matches, "slo").map(Limits::parse).transpose()?;
     let trust = Wanted::of(matches)?;

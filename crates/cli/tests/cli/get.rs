@@ -253,3 +253,14 @@ fn a_compressed_body_is_shown_as_what_it_was_made_from() {
     assert!(heard[0].contains("Accept-Encoding: gzip, deflate\r\n"), "{heard:?}");
     assert!(!heard[4].contains("Accept-Encoding"), "{heard:?}");
 }
+
+#[test]
+fn hosts_beyond_ascii_are_asked_for_in_their_form_for_dns() {
+    let server = start(&["echo", "http"]);
+    let port = server.listening("http").port();
+    let pin = format!("xn--bcher-kva.example:{port}:127.0.0.1");
+    let url = format!("http://Bücher.example:{port}/");
+    let ended = run(&["get", "-sv", "--resolve", &pin, &url], b"");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains(&format!("Host: xn--bcher-kva.example:{port}")), "{ended:?}");
+}
