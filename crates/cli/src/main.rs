@@ -8,6 +8,7 @@
 mod bench;
 mod common;
 mod dns;
+mod doctor;
 mod echo;
 mod get;
 mod idn;
@@ -22,9 +23,11 @@ mod tls;
 mod trace;
 mod ws;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command, value_parser};
+use clap_complete::Shell;
 use common::{Fail, Outcome};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tape::Wanted;
@@ -61,7 +64,26 @@ fn command() -> Command {
             bench::command(),
             sim::command(),
             trace::command(),
+            doctor::command(),
+            completions(),
         ])
+}
+
+fn completions() -> Command {
+    let shell = Arg::new("shell").value_name("SHELL").required(true);
+    Command::new("completions")
+        .about("What a shell needs to complete these commands")
+        .after_help("Examples:\n  loopwork completions bash > completions/loopwork\n")
+        .arg(shell.value_parser(value_parser!(Shell)))
+}
+
+fn complete(matches: &ArgMatches) -> Outcome {
+    if let Some(shell) = matches.get_one::<Shell>("shell") {
+        let mut text = Vec::new();
+        clap_complete::generate(*shell, &mut command(), "loopwork", &mut text);
+        std::io::stdout().write_all(&text)?;
+    }
+    Ok(())
 }
 
 fn run(name: &str, matches: &ArgMatches, wanted: &Wanted) -> Outcome {
@@ -70,6 +92,8 @@ fn run(name: &str, matches: &ArgMatches, wanted: &Wanted) -> Outcome {
         "echo" => echo::run(matches, wanted),
         "dns" => dns::run(matches, wanted),
         "sim" => sim::run(matches, wanted),
+        "doctor" => doctor::run(matches),
+        "completions" => complete(matches),
         name if !matches!(wanted, Wanted::Live) => Err(Fail::usage(format!(
             "{name} cannot be recorded: threads of its own read and write for it; record the \
              other end, such as loopwork trace record FILE -- echo http"

@@ -63,3 +63,34 @@ fn wrong_usage_is_2() {
         assert!(!ended.err.is_empty() && ended.out.is_empty(), "{line:?}: {ended:?}");
     }
 }
+
+#[test]
+fn completions_know_the_commands_and_shells_take_them() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(&["completions", shell], b"");
+        let text = ended.text();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(text.contains("doctor") && text.contains("shutdown-timeout"), "{shell}: {text}");
+    }
+    // The one shell that is on every machine of ours.
+    let script = run(&["completions", "bash"], b"").text()
+        + "\nCOMP_WORDS=(loopwork doc); COMP_CWORD=1; _loopwork loopwork doc loopwork\n\
+           echo \"${COMPREPLY[@]}\"\n";
+    let Ok(out) = std::process::Command::new("bash").args(["-c", &script]).output() else { return };
+    assert_eq!(String::from_utf8_lossy(&out.stdout), "doctor\n", "{out:?}");
+    assert_eq!(run(&["completions", "cmd"], b"").code, Some(2));
+}
+
+#[test]
+fn the_doctor_looks_at_this_machine() {
+    let ended = run(&["doctor"], b"");
+    let text = ended.text();
+    let poor = text.lines().filter(|line| line.starts_with("poor ")).count();
+    assert_eq!(ended.code, Some(i32::from(poor > 0)), "{ended:?}");
+    for name in ["descriptors", "listen queue", "ports", "kernel"] {
+        assert!(text.contains(name), "{text}");
+    }
+    let json = run(&["doctor", "--json"], b"").text();
+    assert!(json.starts_with("{\"schema_version\":1,\"checks\":[") && json.ends_with("]}\n"));
+    assert_eq!(json.matches("\"state\":\"poor\"").count(), poor);
+}
