@@ -2,7 +2,7 @@
 //!
 //! Rule: neither HTTP nor TLS knows the other; this is where they meet.
 
-use crate::http::client::{Client, Wire};
+use crate::http::client::{Client, Through, ThroughConn, Wire};
 use crate::reactor::Streams;
 use crate::tls::config::Refused;
 use crate::tls::rustls::ClientConfig;
@@ -15,9 +15,10 @@ use std::sync::Arc;
 use tcp::{Dial, Host};
 
 /// From now on this client speaks TLS to peers that have a [name](crate::http::client::Peer::name),
-/// and believes those that prove to have it. `make` is called when the first of them is dialed: to
+/// through a proxy where they [say so](crate::http::client::Peer::through), and believes those that
+/// prove to have it. `make` is called when the first of them is dialed: to
 /// read whom a machine trusts takes some milliseconds. If it fails, so does the dial, with
-/// `InvalidInput`. Gives the host of those connections, to ask the kernel about them.
+/// `InvalidInput`. Gives the host of the connections without a proxy, to ask the kernel about them.
 pub fn secure<W: Streams>(
     lp: &mut Loop<W>,
     client: Client,
@@ -26,8 +27,10 @@ pub fn secure<W: Streams>(
     let host = tcp::add(lp, |_| Tls::client(client.wire()));
     // As those without TLS: tickets hold the loop, connections do not.
     tcp::hold(lp, host, false);
+    let tunnels = tcp::add(lp, |_| Through::new(Tls::client(client.wire())));
+    tcp::hold(lp, tunnels, false);
     let made = OnceCell::new();
-    client.layer(&mut lp.env, move |env, dial, name| {
+    client.layer(&mut lp.env, move |env, dial, peer| {
         let Dial { to, from, timeout, conn } = dial;
         let config = match made.get() {
             Some(config) => config,
@@ -36,13 +39,20 @@ pub fn secure<W: Streams>(
                 Err(_) => return Err((ErrorKind::InvalidInput, Box::new(conn))),
             },
         };
+        let name = peer.name.as_deref().unwrap_or_default();
         let bare = name.trim_start_matches('[').trim_end_matches(']').to_owned();
         let Ok(name) = ServerName::try_from(bare) else {
             return Err((ErrorKind::InvalidInput, Box::new(conn)));
         };
         let conn = Conn::client(config, name, conn);
         let conn = conn.map_err(|(_, conn)| (ErrorKind::InvalidInput, Box::new(conn)))?;
-        Dial { to, from, timeout, conn }.send(env, host);
+        match &peer.through {
+            None => Dial { to, from, timeout, conn }.send(env, host),
+            Some(tunnel) => {
+                let conn = ThroughConn::new(tunnel.clone(), conn);
+                Dial { to, from, timeout, conn }.send(env, tunnels);
+            }
+        }
         Ok(())
     });
     host

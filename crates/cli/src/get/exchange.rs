@@ -15,7 +15,7 @@ use super::watch::Watch;
 use crate::common::talk;
 use crate::stdio::{Input, Output};
 use crate::tls;
-use loopwork::http::client::{Client, Failure, Peer, Ticket};
+use loopwork::http::client::{Client, Failure, Peer, Ticket, Tunnel};
 use loopwork::http::core::encode::{self, Connection, RequestHead};
 use loopwork::http::core::{Body, Invalid};
 use loopwork::http::inflate::Undecodable;
@@ -55,6 +55,8 @@ pub(super) struct Ask {
     pub(super) place: Place,
     /// Who the server has to prove to be, by TLS.
     pub(super) name: Option<Arc<str>>,
+    /// By which tunnel.
+    pub(super) through: Option<Arc<Tunnel>>,
 }
 
 impl Ask {
@@ -282,7 +284,7 @@ impl Talk {
         }
         self.remote = Some(to.clone());
         let headers = ask.headers.iter().map(|(n, v)| (n, v));
-        let to = Peer { at: to, name: ask.name.clone() };
+        let to = Peer { at: to, name: ask.name.clone(), through: ask.through.clone() };
         match self.client.request(env, to, self.id, &ask.head(), headers) {
             Ok(ticket) => {
                 self.ticket = Some(ticket);

@@ -96,6 +96,7 @@ impl Circumstances<'_> {
 pub(crate) fn code(why: Failure, begun: bool) -> u8 {
     match why {
         Failure::TimedOut => codes::TIME,
+        Failure::Tunnel(_) => codes::RECEIVE,
         Failure::Closed if begun => codes::PARTIAL,
         Failure::Closed => codes::EMPTY,
         Failure::Malformed(_) if begun => codes::RECEIVE,

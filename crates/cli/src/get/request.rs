@@ -81,7 +81,8 @@ impl Hop {
     /// The request itself.
     pub(super) fn ask(&self, wanted: &Wanted, jar: Option<&Jar>, now: u64) -> Ask {
         let url = &self.target.url;
-        let proxied = wanted.route.proxy(url).is_some();
+        let tunnel = wanted.route.tunnel(url);
+        let proxied = tunnel.is_none() && wanted.route.proxy(url).is_some();
         let own = wanted.request_target.clone();
         // RFC 9112 §3.2.2: a proxy is asked for the whole URL.
         let target = own.unwrap_or(if proxied { url.to_string() } else { url.target.clone() });
@@ -104,6 +105,7 @@ impl Hop {
             body,
             place: wanted.route.place(url),
             name: (url.scheme == "https").then(|| url.host.as_str().into()),
+            through: tunnel,
         }
     }
 
@@ -166,7 +168,8 @@ impl Hop {
         };
         let long = self.upload.len().is_none_or(|len| len > EXPECT_MIN);
         let waits = self.upload != Upload::None && long;
-        let proxy = wanted.route.proxy(url).and_then(|proxy| proxy.authorization.clone());
+        let proxy = wanted.route.proxy(url).filter(|_| url.scheme != "https");
+        let proxy = proxy.and_then(|proxy| proxy.authorization.clone());
         [
             ("Proxy-Authorization", proxy),
             ("Authorization", authorization),

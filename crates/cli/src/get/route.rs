@@ -12,9 +12,11 @@ use clap::ArgMatches;
 use loopwork::Address;
 use loopwork::fetch::Proxies;
 use loopwork::http::Url;
+use loopwork::http::client::Tunnel;
 use loopwork::tcp::Family;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// curl's port of a proxy that names none.
 const PROXY_PORT: u16 = 1080;
@@ -36,11 +38,8 @@ pub(super) struct Route {
     names: Vec<(String, u16, Vec<SocketAddr>)>,
     /// The host and port of the URL, or any; those that take their place, or the same.
     instead: Vec<[(String, Option<u16>); 2]>,
-    proxy: Option<Proxy>,
-    /// The same, for the hosts that are asked through it.
-    proxies: Proxies,
-    /// What the environment wants asked through a proxy by https.
-    tls: Proxies,
+    /// For http, and for https; each with the hosts that are asked through it.
+    proxies: [Option<(Proxy, Proxies)>; 2],
     unix: Option<PathBuf>,
     family: Option<Family>,
 }
@@ -58,27 +57,20 @@ impl Route {
         let env = |name: &str| std::env::var(name).ok();
         let without = text(matches, "noproxy").map(str::to_string);
         let without = without.or_else(|| env("no_proxy")).or_else(|| env("NO_PROXY"));
-        route.proxy = match text(matches, "proxy") {
-            Some("") => None,
-            Some(given) => Some(proxy(given, text(matches, "proxy-user"), false)?),
-            None => {
-                // In upper case anybody's `Proxy:` header would set it for a CGI program.
-                let given = ["http_proxy", "all_proxy", "ALL_PROXY"].into_iter().find_map(env);
-                let given = given.filter(|given| !given.is_empty());
-                let user = text(matches, "proxy-user");
-                given.map(|given| proxy(&given, user, true)).transpose()?
+        let (said, user) = (text(matches, "proxy"), text(matches, "proxy-user"));
+        // In upper case anybody's `Proxy:` header would set it for a CGI program.
+        let http = ["http_proxy", "all_proxy", "ALL_PROXY"];
+        let https = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+        for (place, names) in route.proxies.iter_mut().zip([&http[..], &https]) {
+            let found = || names.iter().copied().find_map(env);
+            let given = said.map(str::to_string).or_else(found);
+            if let Some(given) = given.filter(|given| !given.is_empty()) {
+                let proxy = proxy(&given, user, said.is_none())?;
+                let at = format!("{}:{}", proxy.host, proxy.port);
+                let hosts = Proxies::to(&at, without.as_deref().unwrap_or_default());
+                let hosts = hosts.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
+                *place = Some((proxy, hosts));
             }
-        };
-        let wants = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
-        let wants = wants.into_iter().filter_map(env).any(|given| !given.is_empty());
-        if wants && text(matches, "proxy").is_none() {
-            let except = without.clone().unwrap_or_default();
-            let tls = Proxies::to("proxy:1", &except);
-            route.tls = tls.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
-        }
-        if let Some(Proxy { host, port, .. }) = &route.proxy {
-            let proxies = Proxies::to(&format!("{host}:{port}"), &without.unwrap_or_default());
-            route.proxies = proxies.map_err(|why| Fail::new(codes::PROXY, why.to_string()))?;
         }
         route.unix = text(matches, "unix-socket").map(PathBuf::from);
         route.family = match (matches.get_flag("ipv4"), matches.get_flag("ipv6")) {
@@ -93,19 +85,19 @@ impl Route {
         self.family.unwrap_or(Family::Any)
     }
 
-    /// The proxy to ask for this URL, if any.
+    /// The proxy by which this URL is asked for, if any.
     pub(super) fn proxy(&self, url: &Url) -> Option<&Proxy> {
-        let proxy = self.proxy.as_ref().filter(|_| self.unix.is_none())?;
-        // `http_proxy` is for http.
-        let here = is_here(url) || url.scheme != "http";
-        let left_out = self.proxies.of(url).is_none() || proxy.from_environment && here;
+        let place = &self.proxies[usize::from(url.scheme == "https")];
+        let (proxy, hosts) = place.as_ref().filter(|_| self.unix.is_none())?;
+        let left_out = hosts.of(url).is_none() || proxy.from_environment && is_here(url);
         (!left_out).then_some(proxy)
     }
 
-    /// Whether it is to be asked by https through a proxy, which is not spoken.
-    pub(super) fn refuses(&self, url: &Url) -> bool {
-        let wanted = self.proxy(url).is_some() || self.tls.of(url).is_some() && !is_here(url);
-        url.scheme == "https" && self.unix.is_none() && wanted
+    /// The tunnel through it, by which https goes: then the request itself knows of no proxy.
+    pub(super) fn tunnel(&self, url: &Url) -> Option<Arc<Tunnel>> {
+        let proxy = self.proxy(url).filter(|_| url.scheme == "https")?;
+        let target = format!("{}:{}", url.host, url.port);
+        Some(Arc::new(Tunnel { target, authorization: proxy.authorization.clone() }))
     }
 
     /// Where to connect for this URL.

@@ -274,11 +274,6 @@ impl Session {
                 _ => began.since(under.began),
             };
             let now = self.lp.env.unix_time().as_secs();
-            let url = &under.hop.target.url;
-            if self.wanted.route.refuses(url) {
-                let text = "https is not spoken through a proxy; leave it out by --noproxy '*'";
-                return Err(Fail::new(codes::PROTOCOL, text));
-            }
             let ask = under.hop.ask(&self.wanted, self.jar.as_ref(), now);
             let place = ask.place.clone();
             let head = self.head(job, ask, under);

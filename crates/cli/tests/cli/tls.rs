@@ -117,9 +117,10 @@ fn a_server_without_tls_is_told_from_one_with_it() {
     let server = start(&["echo", "http"]);
     let at = server.listening("http");
     run(&["get", "-k", &format!("https://{at}/")], b"").failed(35, "what came is not TLS");
-    run(&["get", "-k", "-x", &at.to_string(), &format!("https://{at}/")], b"").failed(1, "proxy");
-    // Nor is what the environment wants passed over in silence, but for this machine itself.
-    for (host, code) in [("elsewhere.invalid", 1), ("localhost", 35)] {
+    // It is no proxy, either.
+    run(&["get", "-k", "-x", &at.to_string(), &format!("https://{at}/")], b"").failed(56, "501");
+    // What the environment wants is for others than this machine itself.
+    for (host, code) in [("elsewhere.invalid", 7), ("localhost", 35)] {
         let url = format!("https://{host}:{}/", at.port());
         let mut get = command(&["get", "-k", &url]);
         let ended = Run::of(get.env("all_proxy", "http://127.0.0.1:9")).ended();
@@ -152,4 +153,54 @@ fn keys_are_logged_when_asked_and_are_the_same_at_both_ends() {
     assert_eq!(secrets(&ours), secrets(&theirs));
     // An empty name is none.
     get("");
+}
+
+/// A proxy for one connection, that answers so; where it is, and the head that it is sent.
+fn proxy(answer: &'static str) -> (SocketAddr, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    let thread = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            client.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        client.write_all(answer.as_bytes()).unwrap();
+        if answer.contains(" 200 ") {
+            let target = head.split(' ').nth(1).unwrap();
+            let mut server = std::net::TcpStream::connect(target).unwrap();
+            let (mut back, mut from) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            let down = std::thread::spawn(move || drop(std::io::copy(&mut from, &mut back)));
+            let _ = std::io::copy(&mut client, &mut server);
+            let _ = server.shutdown(std::net::Shutdown::Write);
+            down.join().unwrap();
+        }
+        head
+    });
+    (at, thread)
+}
+
+#[test]
+fn https_goes_through_a_proxy_by_a_tunnel() {
+    let (folder, _server, at) = site(&["--tls-self-signed"]);
+    let big = std::fs::read(folder.path().join("big")).unwrap();
+    let url = format!("https://{at}/big");
+    let (by, head) = proxy("HTTP/1.1 200 Go on\r\n\r\n");
+    let ended = run(&["get", "-ks", "-x", &by.to_string(), "-U", "me:secret", &url], b"");
+    same(&ended.out, &big);
+    let wanted = format!(
+        "CONNECT {at} HTTP/1.1\r\nHost: {at}\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n"
+    );
+    assert_eq!(head.join().unwrap(), wanted);
+    // As curl: 56, and the proxy's word is not taken for the server's.
+    let (by, head) = proxy("HTTP/1.1 407 Who\r\nContent-Length: 4\r\n\r\nwho?");
+    run(&["get", "-k", "-x", &by.to_string(), &url], b"").failed(56, "it answered 407");
+    head.join().unwrap();
+    // The environment's, but not for this machine itself.
+    let mut own = command(&["get", "-ks", &url]);
+    let mut run = Run::of(own.env("https_proxy", "http://127.0.0.1:1"));
+    run.feed(Vec::new(), true);
+    same(&run.ended().out, &big);
 }

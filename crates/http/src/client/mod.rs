@@ -20,6 +20,7 @@
 //!   and each side ends by itself.
 
 mod pool;
+mod tunnel;
 mod wire;
 
 use crate::core::encode::{self, RequestHead};
@@ -36,6 +37,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub use pool::Config;
+pub use tunnel::{ANSWER, Through, ThroughConn, Tunnel};
 pub use wire::{Wire, WireConn};
 
 use pool::Pool;
@@ -66,6 +68,9 @@ pub enum Failure {
     Malformed(Malformed),
     /// Interim responses without end, or a protocol that was not asked for.
     Unexpected(u16),
+    /// The proxy lets nobody through to the server: the status that it answered with; 0 when what
+    /// it sent is no response.
+    Tunnel(u16),
 }
 
 impl std::fmt::Display for Failure {
@@ -80,6 +85,8 @@ impl std::fmt::Display for Failure {
             Failure::Crowded => f.write_str("too many requests wait for a connection"),
             Failure::Malformed(why) => write!(f, "not a response: {why}"),
             Failure::Unexpected(status) => write!(f, "an unexpected response {status}"),
+            Failure::Tunnel(0) => f.write_str("the proxy's answer is none of HTTP"),
+            Failure::Tunnel(status) => write!(f, "the proxy opens no tunnel: it answered {status}"),
         }
     }
 }
@@ -105,11 +112,14 @@ pub struct Peer {
     /// Who it has to prove to be, to what was set by [`Client::layer`]; without it nothing lies
     /// between the stream and HTTP.
     pub name: Option<Arc<str>>,
+    /// What the proxy at that address is to be asked for first; what was set by
+    /// [`Client::layer`] does so, by [`Through`].
+    pub through: Option<Arc<Tunnel>>,
 }
 
 impl From<Address> for Peer {
     fn from(at: Address) -> Peer {
-        Peer { at, name: None }
+        Peer { at, name: None, through: None }
     }
 }
 
@@ -282,11 +292,11 @@ impl Client {
 
     /// How connections are dialed to peers that have a [name](Peer::name): `dial` adds to what it
     /// is given the layer's own, and sends it to the host of that layer, which has a
-    /// [`wire`](Client::wire) inside; or it gives the connection back, and says why it cannot.
+    /// [`wire`](Client::wire) inside; or it gives the connection back, and says why it cannot. A peer
+    /// without a name has none [to go through](Peer::through), either.
     pub fn layer<F>(&self, env: &mut Env, dial: F)
     where
-        F: Fn(&mut Env, Dial<WireConn>, &Arc<str>) -> Result<(), (ErrorKind, Box<WireConn>)>
-            + 'static,
+        F: Fn(&mut Env, Dial<WireConn>, &Peer) -> Result<(), (ErrorKind, Box<WireConn>)> + 'static,
     {
         env.shared.get(self.pool).layered = Some(Rc::new(dial));
     }

@@ -15,7 +15,6 @@ use slab::Slab;
 use std::collections::{HashMap, VecDeque};
 use std::io::ErrorKind;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Limits and deadlines of a client.
@@ -127,7 +126,7 @@ impl Origin {
 /// How connections are dialed that have something between the stream and HTTP; what it gives back
 /// it cannot dial.
 pub(super) type Layered =
-    Rc<dyn Fn(&mut Env, Dial<WireConn>, &Arc<str>) -> Result<(), (ErrorKind, Box<WireConn>)>>;
+    Rc<dyn Fn(&mut Env, Dial<WireConn>, &Peer) -> Result<(), (ErrorKind, Box<WireConn>)>>;
 
 /// What all connections of a client share.
 pub(super) struct Pool {

@@ -3,6 +3,7 @@
 //! Rules of this file: those of the client, which it keeps; see there.
 
 use super::pool::{Config, Pool, kept};
+use super::tunnel::Refusals;
 use super::{Exchange, Failure, INTERIM_MAX, Peer, Ticket};
 use crate::core::{Body, Decoder, Fields, Progress, Step, encode, parse_response};
 use loopwork_tcp::reactor::{Env, Id, Instant, Key};
@@ -453,7 +454,9 @@ impl Protocol for Wire {
         pool.gone(&c.to, id, !c.stands);
         if !c.stands {
             c.at = pool.next(&c.to, true);
-            self.fail(&mut c, env, Failure::before(why));
+            let refused = env.shared.one::<Refusals>().0.get(&id).copied();
+            let why = refused.map_or_else(|| Failure::before(why), Failure::Tunnel);
+            self.fail(&mut c, env, why);
         } else if !Wire::retry(pool, &mut c) {
             self.fail(&mut c, env, Failure::Closed);
         }
@@ -470,12 +473,12 @@ pub(super) fn dial(env: &mut Env, key: Key<Pool>, to: Peer) {
     let (plain, layered, timeout) = (pool.plain, pool.layered.clone(), pool.config.connect);
     let blocked = to.at.ip().is_some_and(|at| pool.block.check(at.ip()));
     let conn = WireConn::new(to.clone());
-    let dial = Dial { to: to.at, from: None, timeout, conn };
+    let dial = Dial { to: to.at.clone(), from: None, timeout, conn };
     let Some(plain) = plain else { return };
-    match (to.name, layered) {
+    match (&to.name, layered) {
         _ if blocked => fail_dial(env, plain, ErrorKind::PermissionDenied, dial.conn),
-        (Some(name), Some(layered)) => {
-            if let Err((why, conn)) = layered(env, dial, &name) {
+        (Some(_), Some(layered)) => {
+            if let Err((why, conn)) = layered(env, dial, &to) {
                 fail_dial(env, plain, why, *conn);
             }
         }

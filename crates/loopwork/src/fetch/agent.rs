@@ -151,7 +151,7 @@ impl Agent {
     }
 
     /// From now on `https` is spoken, too, with those that `make`'s configuration believes: see
-    /// [`secure`](crate::secure), which gives the same. Not through proxies.
+    /// [`secure`](crate::secure), which gives the same; through proxies by tunnels.
     #[cfg(feature = "tls")]
     pub fn secure<W: Streams>(
         &self,
@@ -170,7 +170,7 @@ impl Agent {
     pub(super) fn client(&self, url: &Url, settings: &Settings) -> Result<Client, Error> {
         match &*url.scheme {
             "http" => Ok(self.http),
-            "https" if settings.secure && settings.proxies.of(url).is_none() => Ok(self.http),
+            "https" if settings.secure => Ok(self.http),
             scheme => Err(Error::Scheme(scheme.to_string())),
         }
     }

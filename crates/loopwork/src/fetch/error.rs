@@ -17,8 +17,7 @@ pub enum Error {
     Url(BadUrl),
     /// The proxy has none.
     Proxy(BadUrl),
-    /// Nobody here speaks this scheme, to which a redirect may have led; `https` through a proxy is
-    /// none that is spoken, either.
+    /// Nobody here speaks this scheme, to which a redirect may have led.
     Scheme(String),
     /// The request cannot be sent as it is.
     Request(Invalid),

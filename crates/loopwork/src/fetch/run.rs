@@ -10,7 +10,7 @@ use super::agent::{Agent, Wished};
 use super::names::{Found, Place};
 use super::{Asking, Content, Done, Error, Fetch, Fetching, Head, Lines, Settings, Taker};
 use crate::http::Url;
-use crate::http::client::{Client, Failure, Peer, Ticket};
+use crate::http::client::{Client, Failure, Peer, Ticket, Tunnel};
 use crate::http::core::Body;
 use crate::http::core::Invalid;
 use crate::http::core::encode::{Connection, RequestHead};
@@ -22,6 +22,7 @@ use crate::{Address, Env, Flow, Id, Instant};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Of the body of a redirect so much is read to keep the connection; a longer one costs more.
 const DROP_MAX: u64 = 64 * 1024;
@@ -251,7 +252,8 @@ impl Run {
         self.taker.on_asking(env, &asking);
         let lines = headers.iter().map(|(name, value)| (name, value));
         let name = (url.scheme == "https").then(|| url.host.as_str().into());
-        let peer = Peer { at: to.clone(), name };
+        let through = self.tunnel(&url);
+        let peer = Peer { at: to.clone(), name, through };
         match client.request(env, peer, self.id, &head, lines) {
             Err(why) => return Some(Err(Error::Request(why))),
             Ok(ticket) => self.exchange = Some((client, ticket)),
@@ -262,9 +264,21 @@ impl Run {
         None
     }
 
+    /// The proxy that is asked itself; of one that leads to a server by a tunnel the request knows
+    /// nothing.
+    fn proxy(&self, url: &Url) -> Option<&Url> {
+        self.settings.proxies.of(url).filter(|_| url.scheme != "https")
+    }
+
+    fn tunnel(&self, url: &Url) -> Option<Arc<Tunnel>> {
+        let proxy = self.settings.proxies.of(url).filter(|_| url.scheme == "https")?;
+        let authorization = proxy.login.as_ref().map(|login| login.basic());
+        Some(Arc::new(Tunnel { target: format!("{}:{}", url.host, url.port), authorization }))
+    }
+
     /// A proxy is told the whole URL (RFC 9112 §3.2.2).
     fn target(&self, url: &Url) -> String {
-        match self.settings.proxies.of(url) {
+        match self.proxy(url) {
             Some(_) => url.to_string(),
             None => url.target.clone(),
         }
@@ -288,10 +302,7 @@ impl Run {
             ("User-Agent", self.settings.user_agent.clone()),
             ("Accept-Encoding", self.fetch.inflate.map(|_| inflate::ACCEPT.to_string())),
             ("Authorization", url.login.as_ref().map(|login| login.basic())),
-            (
-                "Proxy-Authorization",
-                self.settings.proxies.of(url).and_then(|p| Some(p.login.as_ref()?.basic())),
-            ),
+            ("Proxy-Authorization", self.proxy(url).and_then(|p| Some(p.login.as_ref()?.basic()))),
         ];
         for (name, value) in ours {
             let named = list.iter().any(|(given, _)| given.eq_ignore_ascii_case(name));
