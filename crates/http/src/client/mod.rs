@@ -292,8 +292,8 @@ impl Client {
 
     /// How connections are dialed to peers that have a [name](Peer::name): `dial` adds to what it
     /// is given the layer's own, and sends it to the host of that layer, which has a
-    /// [`wire`](Client::wire) inside; or it gives the connection back, and says why it cannot. A peer
-    /// without a name has none [to go through](Peer::through), either.
+    /// [`wire`](Client::wire) inside; or it gives the connection back, and says why it cannot. A
+    /// peer without a name has none [to go through](Peer::through), either.
     pub fn layer<F>(&self, env: &mut Env, dial: F)
     where
         F: Fn(&mut Env, Dial<WireConn>, &Peer) -> Result<(), (ErrorKind, Box<WireConn>)> + 'static,

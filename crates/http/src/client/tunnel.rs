@@ -2,7 +2,8 @@
 //! server at its other end, which is TLS.
 //!
 //! Rules of this file:
-//! * Until the proxy has said yes, nothing of the inside is sent; from then on nothing is done here.
+//! * Until the proxy has said yes, nothing of the inside is sent; from then on nothing is done
+//!   here.
 //! * What the proxy says instead is its own word and not the server's: the connection is given up,
 //!   and the exchange told by [`Failure::Tunnel`](super::Failure::Tunnel).
 
