@@ -97,7 +97,14 @@ impl Replay {
         let (blocks, head) = Blocks::open(Box::new(from))?;
         let (block, jobs, stop) = (Vec::new(), Vec::new(), None);
         let (at, now, turn, calls, last) = (0, 0, 0, 0, u64::MAX);
-        Ok(Replay { blocks, head, block, at, now, turn, last, calls, stop, jobs })
+        let mut replay = Replay { blocks, head, block, at, now, turn, last, calls, stop, jobs };
+        // Without a first answer a program would not even begin to run, and could not tell why.
+        replay.load();
+        match replay.stop.take() {
+            Some(Stop::Refused(why)) => Err(why),
+            Some(Stop::Cut(at)) => Err(Refused::Damaged(at)),
+            _ => Ok(replay),
+        }
     }
 
     /// What the recording says of itself.

@@ -130,6 +130,17 @@ fn what_is_refused_says_why() {
     fs::write(&file, &bad).unwrap();
     let ended = trace(&folder, &["replay"], b"");
     assert!(ended.code == Some(1) && ended.err.contains("it is damaged"), "{ended:?}");
+    // Wherever it is, it is told; and so is a cut.
+    for at in (12..good.len()).step_by(good.len() / 9) {
+        bad = good.clone();
+        bad[at] ^= 1;
+        for bad in [&bad, &good[..at].to_vec()] {
+            fs::write(&file, bad).unwrap();
+            let ended = trace(&folder, &["replay"], b"");
+            let told = ["damaged", "cut off"].iter().any(|word| ended.err.contains(word));
+            assert!(ended.code == Some(1) && told, "{at}: {ended:?}");
+        }
+    }
     bad = good.clone();
     bad[8] += 1;
     fs::write(&file, &bad).unwrap();
