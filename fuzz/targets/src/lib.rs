@@ -17,6 +17,7 @@ mod files;
 mod form;
 mod http;
 mod inflate;
+mod page;
 mod serve;
 mod tcp;
 mod tls;
@@ -32,6 +33,7 @@ pub use files::{path_resolve, range_header};
 pub use form::http_form;
 pub use http::{http_chunked, http_cuts, http_encode, http_request, http_response};
 pub use inflate::http_inflate;
+pub use page::page_html;
 pub use serve::http_ops;
 pub use tcp::tcp_ops;
 pub use tls::tls_bytes;
@@ -43,7 +45,7 @@ pub use ws::{ws_cuts, ws_frame, ws_handshake};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("http_request", http_request),
     ("http_response", http_response),
     ("http_chunked", http_chunked),
@@ -63,6 +65,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("tls_bytes", tls_bytes),
     ("trace_file", trace_file),
     ("url", url),
+    ("page_html", page_html),
     ("path_resolve", path_resolve),
     ("range_header", range_header),
 ];
