@@ -66,7 +66,7 @@ impl Protocol for Echo {
 
     fn on_open(&mut self, _: &mut (), io: &mut Io<'_>) {
         self.opened += 1;
-        self.agreed.push(agreed(io.env, io.id).expect("something agreed on").clone());
+        self.agreed.extend(agreed(io.env, io.id).cloned());
     }
 
     fn on_data(&mut self, _: &mut (), io: &mut Io<'_>, bytes: &mut [u8]) -> usize {
@@ -130,7 +130,7 @@ impl Protocol for Asker {
     type Conn = Asked;
 
     fn on_open(&mut self, asked: &mut Asked, io: &mut Io<'_>) {
-        self.agreed.push(agreed(io.env, io.id).expect("something agreed on").clone());
+        self.agreed.extend(agreed(io.env, io.id).cloned());
         io.read_when_full(true);
         self.more(asked, io);
     }
