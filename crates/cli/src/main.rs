@@ -7,6 +7,7 @@
 
 mod bench;
 mod common;
+mod completions;
 mod dns;
 mod doctor;
 mod echo;
@@ -23,11 +24,9 @@ mod tls;
 mod trace;
 mod ws;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
-use clap_complete::Shell;
+use clap::{ArgMatches, Command};
 use common::{Fail, Outcome};
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tape::Wanted;
@@ -65,25 +64,8 @@ fn command() -> Command {
             sim::command(),
             trace::command(),
             doctor::command(),
-            completions(),
+            completions::command(),
         ])
-}
-
-fn completions() -> Command {
-    let shell = Arg::new("shell").value_name("SHELL").required(true);
-    Command::new("completions")
-        .about("What a shell needs to complete these commands")
-        .after_help("Examples:\n  loopwork completions bash > completions/loopwork\n")
-        .arg(shell.value_parser(value_parser!(Shell)))
-}
-
-fn complete(matches: &ArgMatches) -> Outcome {
-    if let Some(shell) = matches.get_one::<Shell>("shell") {
-        let mut text = Vec::new();
-        clap_complete::generate(*shell, &mut command(), "loopwork", &mut text);
-        std::io::stdout().write_all(&text)?;
-    }
-    Ok(())
 }
 
 fn run(name: &str, matches: &ArgMatches, wanted: &Wanted) -> Outcome {
@@ -93,7 +75,7 @@ fn run(name: &str, matches: &ArgMatches, wanted: &Wanted) -> Outcome {
         "dns" => dns::run(matches, wanted),
         "sim" => sim::run(matches, wanted),
         "doctor" => doctor::run(matches),
-        "completions" => complete(matches),
+        "completions" => completions::run(matches),
         name if !matches!(wanted, Wanted::Live) => Err(Fail::usage(format!(
             "{name} cannot be recorded: threads of its own read and write for it; record the \
              other end, such as loopwork trace record FILE -- echo http"

@@ -7,6 +7,7 @@ use crate::answers::Content;
 use crate::disk::{Disk, Fetch};
 use crate::waiting::Waiting;
 use loopwork_http::Reply;
+use loopwork_http::tcp::reactor::{Env, Id};
 use loopwork_http::tcp::{self, Flow};
 use std::collections::VecDeque;
 use std::fs::File;
@@ -67,7 +68,7 @@ impl Source {
     fn send(&mut self, left: &mut Range<u64>, reply: &mut Reply<'_>) -> io::Result<()> {
         while !left.is_empty()
             && reply.body.flow() == Flow::Open
-            && let Some(end) = self.there(left, reply)
+            && let Some(end) = self.there(left, reply.env, reply.id)
         {
             let mut part = left.start..end;
             let done = reply.body.write_file(&self.file, &mut part);
@@ -78,7 +79,7 @@ impl Source {
     }
 
     /// Up to where the range can be sent now; `None`: it is being read.
-    fn there(&mut self, left: &Range<u64>, reply: &mut Reply<'_>) -> Option<u64> {
+    fn there(&mut self, left: &Range<u64>, env: &mut Env, id: Id) -> Option<u64> {
         if let Some((part, done)) = &self.coming {
             if !done.load(Ordering::Relaxed) {
                 return None;
@@ -95,7 +96,7 @@ impl Source {
             self.ready = left.start..hot;
             return Some(hot);
         }
-        match self.disk.fetch(reply.env, reply.id, &self.file, left) {
+        match self.disk.fetch(env, id, &self.file, left) {
             Fetch::Begun(part, done) => {
                 self.coming = Some((part, done));
                 None
@@ -204,5 +205,42 @@ impl Sending {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{STRIDE, WINDOW};
+    use loopwork_http::tcp::reactor::{Loop, Os};
+    use std::path::{Path, PathBuf};
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn what_is_in_memory_is_asked_for_once_a_window() {
+        static ASKED: AtomicU64 = AtomicU64::new(0);
+        fn has(_: &File, _: u64) -> bool {
+            ASKED.fetch_add(1, Ordering::Relaxed);
+            true
+        }
+        fn read(_: &File, _: Range<u64>) {
+            unreachable!("all of it is there");
+        }
+        fn knows(_: &Path) -> bool {
+            true
+        }
+        fn look(_: &[PathBuf]) {}
+        static HOT: Disk = Disk { has, read, knows, look };
+        let mut lp = Loop::new(Os::new().unwrap());
+        let id = Id { birth: 1, slot: 0, driver: 0 };
+        let mut source = Source::new(File::open("/dev/null").unwrap(), &HOT);
+        // As a layer takes it, 80 KiB at a time.
+        let mut left = 0..2 * WINDOW;
+        while !left.is_empty() {
+            let end = source.there(&left, &mut lp.env, id).unwrap();
+            assert!(end > left.start && end <= left.end);
+            left.start = end.min(left.start + 80 * 1024);
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 2 * WINDOW / STRIDE);
     }
 }

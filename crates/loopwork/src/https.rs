@@ -14,21 +14,24 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use tcp::{Dial, Host};
 
+/// `https` for clients: HTTP in TLS, and that in a [tunnel] where a proxy leads to the server.
+///
+/// [tunnel]: crate::http::client::Tunnel
+pub type Secure = Through<Tls<Wire>>;
+
 /// From now on this client speaks TLS to peers that have a [name](crate::http::client::Peer::name),
 /// through a proxy where they [say so](crate::http::client::Peer::through), and believes those that
-/// prove to have it. `make` is called when the first of them is dialed: to
-/// read whom a machine trusts takes some milliseconds. If it fails, so does the dial, with
-/// `InvalidInput`. Gives the host of the connections without a proxy, to ask the kernel about them.
+/// prove to have it. `make` is called when the first of them is dialed: to read whom a machine
+/// trusts takes some milliseconds. If it fails, so does the dial, with `InvalidInput`. Gives the
+/// host of those connections, to ask the kernel about them.
 pub fn secure<W: Streams>(
     lp: &mut Loop<W>,
     client: Client,
     make: impl Fn() -> Result<Arc<ClientConfig>, Refused> + 'static,
-) -> Handle<Host<Tls<Wire>>> {
-    let host = tcp::add(lp, |_| Tls::client(client.wire()));
+) -> Handle<Host<Secure>> {
+    let host = tcp::add(lp, |_| Through::new(Tls::client(client.wire())));
     // As those without TLS: tickets hold the loop, connections do not.
     tcp::hold(lp, host, false);
-    let tunnels = tcp::add(lp, |_| Through::new(Tls::client(client.wire())));
-    tcp::hold(lp, tunnels, false);
     let made = OnceCell::new();
     client.layer(&mut lp.env, move |env, dial, peer| {
         let Dial { to, from, timeout, conn } = dial;
@@ -46,13 +49,8 @@ pub fn secure<W: Streams>(
         };
         let conn = Conn::client(config, name, conn);
         let conn = conn.map_err(|(_, conn)| (ErrorKind::InvalidInput, Box::new(conn)))?;
-        match &peer.through {
-            None => Dial { to, from, timeout, conn }.send(env, host),
-            Some(tunnel) => {
-                let conn = ThroughConn::new(tunnel.clone(), conn);
-                Dial { to, from, timeout, conn }.send(env, tunnels);
-            }
-        }
+        let conn = ThroughConn::new(peer.through.clone(), conn);
+        Dial { to, from, timeout, conn }.send(env, host);
         Ok(())
     });
     host

@@ -56,7 +56,7 @@ pub use loopwork_ws as ws;
 
 pub use fetch::{Agent, Fetch, http_get};
 #[cfg(feature = "tls")]
-pub use https::secure;
+pub use https::{Secure, secure};
 pub use name::{connect_by, connect_name, listen_name, lookup, resolve};
 pub use reactor::{Address, Env, Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
 pub use tcp::{Close, Flow};

@@ -3,7 +3,7 @@
 #![cfg(feature = "tls")]
 
 use loopwork::fetch::{Error, Proxies, Settings};
-use loopwork::http::client::{Client, Config, Failure};
+use loopwork::http::client::{ANSWER, Client, Config, Failure};
 use loopwork::http::core::Request;
 use loopwork::http::{Answer, App, Http, Reply};
 use loopwork::sim::{Faults, Sim};
@@ -52,7 +52,7 @@ impl<P: Protocol> Protocol for Front<P> {
         assert_eq!(bytes.len(), end + 4, "nothing follows before the answer");
         let answer = self.answer.borrow();
         let _ = io.write(&answer);
-        if answer.windows(4).any(|w| w == b" 200") {
+        if answer.ends_with(b"\r\n\r\n") && answer.windows(4).any(|w| w == b" 200") {
             c.0 = true;
             self.inner.on_open(&mut c.1, io);
         } else if answer.is_empty() {
@@ -86,8 +86,15 @@ impl<P: Protocol> Protocol for Front<P> {
     }
 }
 
-/// What came of a page behind a proxy that answers so, and the heads that it was sent.
-fn fetch(seed: u64, faults: Faults, answer: &[u8]) -> (Result<(u16, usize), Error>, Vec<String>) {
+/// What came of a page behind a proxy that answers so.
+struct Came {
+    end: Result<(u16, usize), Error>,
+    /// What the proxy was sent.
+    heads: Vec<String>,
+    took: Duration,
+}
+
+fn fetch(seed: u64, faults: Faults, answer: &[u8]) -> Came {
     let made = rcgen::generate_simple_self_signed(vec!["server.example".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let identity = config::identity_of(vec![made.cert.der().clone()], key).unwrap();
@@ -108,9 +115,10 @@ fn fetch(seed: u64, faults: Faults, answer: &[u8]) -> (Result<(u16, usize), Erro
     Fetch::get("https://server.example:8443/page").whole(&mut lp.env, agent, move |_, page| {
         *tell.borrow_mut() = Some(page.map(|page| (page.head.status, page.body.len())));
     });
+    let began = lp.env.now;
     for turn in 0.. {
         if let Some(end) = done.borrow_mut().take() {
-            return (end, heads.take());
+            return Came { end, heads: heads.take(), took: lp.env.now.since(began) };
         }
         assert!(turn < TURNS, "seed {seed}: stuck");
         lp.turn(Some(Duration::from_secs(1))).unwrap();
@@ -123,7 +131,7 @@ fn a_page_comes_through_a_tunnel_however_it_is_cut() {
     for seed in 0..100 {
         let faults = if seed % 2 == 0 { Faults::rough() } else { Faults::none() };
         let said = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
-        let (end, heads) = fetch(seed, faults, said);
+        let Came { end, heads, .. } = fetch(seed, faults, said);
         assert_eq!(end.unwrap(), (200, 50_000), "seed {seed}");
         assert_eq!(
             heads,
@@ -142,14 +150,15 @@ fn a_proxy_that_opens_no_tunnel_is_told_from_the_server() {
         (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\n\r\n", 302),
         (b"SSH-2.0-proxy\r\n\r\n", 0),
     ] {
-        match fetch(1, Faults::none(), answer).0 {
+        match fetch(1, Faults::none(), answer).end {
             Err(Error::Exchange { why: Failure::Tunnel(status), .. }) => assert_eq!(status, wanted),
             other => panic!("{wanted}: {other:?}"),
         }
     }
-    // It ends, or says nothing for half a minute.
-    for answer in [&b""[..], b"HTTP/1.1 200 OK\r\n"] {
-        let end = fetch(1, Faults::none(), answer).0;
+    // It ends; or it goes on to say nothing.
+    for (answer, wait) in [(&b""[..], Duration::ZERO), (b"HTTP/1.1 200 OK\r\n", ANSWER)] {
+        let Came { end, took, .. } = fetch(1, Faults::none(), answer);
         assert!(matches!(end, Err(Error::Connect { .. } | Error::Exchange { .. })), "{end:?}");
+        assert!(took >= wait && took < wait + Duration::from_secs(1), "{took:?}: {end:?}");
     }
 }

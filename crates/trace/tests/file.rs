@@ -213,16 +213,28 @@ fn a_replay_stops_at_the_turn_that_is_wanted() {
     }
 }
 
+/// Where the first block behind the head is: a block is its length, its checksum, and itself.
+fn first(file: &[u8]) -> std::ops::Range<usize> {
+    let end =
+        |at: usize| at + 8 + u32::from_le_bytes(file[at..at + 4].try_into().unwrap()) as usize;
+    end(12)..end(end(12))
+}
+
 #[test]
 fn a_file_that_is_cut_replays_up_to_its_last_whole_block() {
     let (file, _) = recorded(20_000);
+    let first = first(&file);
     for cut in (0..file.len()).step_by(97) {
         match Replay::of_bytes(Vec::from(&file[..cut])) {
             Err(Refused::NoRecording) => assert!(cut < 12, "{cut}"),
+            Err(Refused::Damaged(12)) => assert!(cut < first.start, "{cut}"),
             // Nothing of it is whole but its head.
-            Err(Refused::Damaged(at)) => assert!(at < 64 && at <= cut as u64, "{cut}: {at}"),
+            Err(Refused::Damaged(at)) => {
+                assert!(at as usize == first.start && first.contains(&cut), "{cut}: {at}");
+            }
             Err(why) => panic!("{cut}: {why}"),
             Ok(replay) => {
+                assert!(cut >= first.end, "{cut}");
                 let (mut lp, ..) = streams(Tape::replay(replay), 20_000);
                 let why = lp.world.replaying().unwrap().stopped();
                 assert!(matches!(why, Some(Stop::Cut(_))), "{cut}: {why:?}");
@@ -234,15 +246,20 @@ fn a_file_that_is_cut_replays_up_to_its_last_whole_block() {
 #[test]
 fn a_file_that_is_damaged_is_refused_there() {
     let (file, _) = recorded(2_000);
+    let first = first(&file);
     for at in 0..file.len() {
         let mut file = file.clone();
         file[at] ^= 1 << (at % 8);
         match Replay::of_bytes(file) {
             Err(Refused::NoRecording) => assert!(at < 8, "{at}"),
             Err(Refused::Version(_)) => assert!((8..12).contains(&at), "{at}"),
-            Err(Refused::Damaged(block)) => assert!(at as u64 >= block, "{at}"),
+            Err(Refused::Damaged(12)) => assert!((12..first.start).contains(&at), "{at}"),
+            Err(Refused::Damaged(block)) => {
+                assert!(block as usize == first.start && first.contains(&at), "{at}: {block}");
+            }
             Err(why) => panic!("{at}: {why}"),
             Ok(replay) => {
+                assert!(at >= first.end, "{at}");
                 let (mut lp, ..) = streams(Tape::replay(replay), 2_000);
                 let why = lp.world.replaying().unwrap().stopped();
                 // A length that grew asks for more than there is.

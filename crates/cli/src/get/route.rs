@@ -96,8 +96,7 @@ impl Route {
     /// The tunnel through it, by which https goes: then the request itself knows of no proxy.
     pub(super) fn tunnel(&self, url: &Url) -> Option<Arc<Tunnel>> {
         let proxy = self.proxy(url).filter(|_| url.scheme == "https")?;
-        let target = format!("{}:{}", url.host, url.port);
-        Some(Arc::new(Tunnel { target, authorization: proxy.authorization.clone() }))
+        Some(Tunnel::to(url, proxy.authorization.clone()))
     }
 
     /// Where to connect for this URL.

@@ -19,11 +19,11 @@ use super::watch::Watch;
 use super::{codes, sink};
 use crate::common::{self, Fail, Outcome, talk};
 use crate::stdio::Output;
-use loopwork::http::client::{Client, Config, Wire};
+use loopwork::http::client::{Client, Config};
 use loopwork::tcp::{self, Host};
+use loopwork::tls::agreed;
 use loopwork::tls::rustls::{CipherSuite, ProtocolVersion};
-use loopwork::tls::{Tls, agreed};
-use loopwork::{Handle, Id, Instant, Loop, Mailbox, Os, World, signal};
+use loopwork::{Handle, Id, Instant, Loop, Mailbox, Os, Secure, World, signal};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -70,7 +70,7 @@ struct Session {
     lp: Loop<Os>,
     client: Client,
     /// Its connections by TLS.
-    secure: Handle<Host<Tls<Wire>>>,
+    secure: Handle<Host<Secure>>,
     talk: Handle<Talk>,
     watch: Watch,
     mailbox: Mailbox,

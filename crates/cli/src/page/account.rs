@@ -3,17 +3,16 @@
 //!
 //! Rule: it is read between two turns, once each; what came and went within one is not in it.
 
-use loopwork::http::client::{Client, Wire};
+use loopwork::http::client::Client;
 use loopwork::reactor::{Address, Handle, TcpState};
 use loopwork::tcp::{self, Host};
-use loopwork::tls::Tls;
-use loopwork::{Id, Instant, Loop, Os, World};
+use loopwork::{Id, Instant, Loop, Os, Secure, World};
 use std::net::SocketAddr;
 
 /// What was read.
 pub(super) struct Account {
     client: Client,
-    secure: Handle<Host<Tls<Wire>>>,
+    secure: Handle<Host<Secure>>,
     /// The connection, once it is dialed.
     id: Option<Id>,
     /// Our address and the server's, once they are known.
@@ -23,7 +22,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    pub(super) fn new(client: Client, secure: Handle<Host<Tls<Wire>>>) -> Account {
+    pub(super) fn new(client: Client, secure: Handle<Host<Secure>>) -> Account {
         Account { client, secure, id: None, ends: None, states: Vec::new() }
     }
 

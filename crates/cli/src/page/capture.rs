@@ -155,8 +155,9 @@ mod link {
         let of = (AddressFamily::Packet, SockType::Datagram, SockProtocol::EthAll);
         let socket = socket(of.0, of.1, flags, of.2).map_err(refused)?;
         setsockopt(&socket, sockopt::ReceiveTimestampns, &true).map_err(refused)?;
-        // Who may look at packets may not always have so much room; then less will do.
-        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
+        // Who may look at packets may not always have so much room; then as much as anybody has.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM)
+            .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &ROOM));
         Ok(socket)
     }
 

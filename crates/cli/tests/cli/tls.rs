@@ -194,6 +194,12 @@ fn https_goes_through_a_proxy_by_a_tunnel() {
         "CONNECT {at} HTTP/1.1\r\nHost: {at}\r\nProxy-Authorization: Basic bWU6c2VjcmV0\r\n\r\n"
     );
     assert_eq!(head.join().unwrap(), wanted);
+    // The kernel is asked about it as about any other.
+    let (by, head) = proxy("HTTP/1.1 200 Go on\r\n\r\n");
+    let ended =
+        run(&["get", "-k", "--timing", "-o", "/dev/null", "-x", &by.to_string(), &url], b"");
+    assert!(ended.err.contains("\nround trip ") && ended.err.contains("; TLSv1.3"), "{ended:?}");
+    head.join().unwrap();
     // As curl: 56, and the proxy's word is not taken for the server's.
     let (by, head) = proxy("HTTP/1.1 407 Who\r\nContent-Length: 4\r\n\r\nwho?");
     run(&["get", "-k", "-x", &by.to_string(), &url], b"").failed(56, "it answered 407");

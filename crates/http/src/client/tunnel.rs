@@ -2,11 +2,12 @@
 //! server at its other end, which is TLS.
 //!
 //! Rules of this file:
-//! * Until the proxy has said yes, nothing of the inside is sent; from then on nothing is done
-//!   here.
+//! * Until the proxy has said yes, nothing of the inside is sent; from then on, and where there is
+//!   no proxy, nothing is done here.
 //! * What the proxy says instead is its own word and not the server's: the connection is given up,
 //!   and the exchange told by [`Failure::Tunnel`](super::Failure::Tunnel).
 
+use crate::Url;
 use crate::core::{Fields, Limits, Progress, parse_response};
 use loopwork_tcp::reactor::{Address, Env, Id};
 use loopwork_tcp::{Close, Io, Protocol, Refusal};
@@ -21,12 +22,12 @@ use std::time::Duration;
 /// systems try a minute or two; nobody waits so long for a page.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// What a proxy is asked for.
+/// What a proxy is asked for. Control characters are not sent to it: they could end a line.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Tunnel {
     /// `HOST:PORT` of the server.
     pub target: String,
-    /// The value of `Proxy-Authorization`.
+    /// The value of `Proxy-Authorization` (RFC 9110 §11.7.2).
     pub authorization: Option<String>,
 }
 
@@ -41,6 +42,13 @@ impl fmt::Debug for Tunnel {
 }
 
 impl Tunnel {
+    /// To the server of this URL; `authorization` is for the proxy.
+    #[must_use]
+    pub fn to(url: &Url, authorization: Option<String>) -> Arc<Tunnel> {
+        let target = format!("{}:{}", url.host, url.port);
+        Arc::new(Tunnel { target, authorization })
+    }
+
     fn request(&self, out: &mut Vec<u8>) {
         let clean = |text: &str| text.chars().filter(|c| !c.is_control()).collect::<String>();
         let target = clean(&self.target);
@@ -55,7 +63,8 @@ impl Tunnel {
     }
 }
 
-/// The tunnel around a protocol of streams; for clients alone.
+/// A tunnel around a protocol of streams, for those of its connections that need one; for clients
+/// alone.
 pub struct Through<P> {
     /// The protocol inside.
     pub inner: P,
@@ -69,18 +78,18 @@ impl<P> Through<P> {
     }
 }
 
-/// A connection through a tunnel.
+/// A connection, through a tunnel or not.
 pub struct ThroughConn<C> {
-    /// Until it stands.
+    /// Until it stands; `None` also where there is none.
     asked: Option<Arc<Tunnel>>,
     progress: Progress,
     inner: C,
 }
 
 impl<C> ThroughConn<C> {
-    /// The state of one to be dialed, to the proxy.
-    pub fn new(tunnel: Arc<Tunnel>, inner: C) -> Self {
-        ThroughConn { asked: Some(tunnel), progress: Progress::default(), inner }
+    /// The state of one to be dialed: to the proxy, or without a tunnel to the server itself.
+    pub fn new(tunnel: Option<Arc<Tunnel>>, inner: C) -> Self {
+        ThroughConn { asked: tunnel, progress: Progress::default(), inner }
     }
 }
 
@@ -96,9 +105,12 @@ impl<P: Protocol> Protocol for Through<P> {
     }
 
     fn on_open(&mut self, c: &mut Self::Conn, io: &mut Io<'_>) {
-        if let Some(tunnel) = &c.asked {
-            tunnel.request(io.out.buffer());
-            io.set_deadline(Some(io.env.now.after(ANSWER)));
+        match &c.asked {
+            None => self.inner.on_open(&mut c.inner, io),
+            Some(tunnel) => {
+                tunnel.request(io.out.buffer());
+                io.set_deadline(Some(io.env.now.after(ANSWER)));
+            }
         }
     }
 

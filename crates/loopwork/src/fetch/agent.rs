@@ -160,7 +160,7 @@ impl Agent {
             std::sync::Arc<crate::tls::rustls::ClientConfig>,
             crate::tls::config::Refused,
         > + 'static,
-    ) -> crate::Handle<crate::tcp::Host<crate::tls::Tls<crate::http::client::Wire>>> {
+    ) -> crate::Handle<crate::tcp::Host<crate::Secure>> {
         let host = crate::secure(lp, self.http, make);
         self.settings(&mut lp.env).secure = true;
         host

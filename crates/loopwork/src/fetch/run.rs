@@ -273,7 +273,7 @@ impl Run {
     fn tunnel(&self, url: &Url) -> Option<Arc<Tunnel>> {
         let proxy = self.settings.proxies.of(url).filter(|_| url.scheme == "https")?;
         let authorization = proxy.login.as_ref().map(|login| login.basic());
-        Some(Arc::new(Tunnel { target: format!("{}:{}", url.host, url.port), authorization }))
+        Some(Tunnel::to(url, authorization))
     }
 
     /// A proxy is told the whole URL (RFC 9112 §3.2.2).

@@ -84,15 +84,20 @@ pub(super) fn send_file(
 /// zeros first, as the standard library would have it. How many bytes, 0 where the file ends.
 ///
 /// # Errors
-/// What the system says.
+/// What the system says, `Interrupted` among it; `InvalidInput` of an offset that no file has.
 pub fn read_file(file: &File, at: u64, into: &mut Vec<u8>, most: usize) -> io::Result<usize> {
-    let at = libc::off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
+    // `off_t` has 32 bits on some Linux, and 64 on every other system.
+    #[cfg(not(target_os = "linux"))]
+    use libc::{off_t, pread};
+    #[cfg(target_os = "linux")]
+    use libc::{off64_t as off_t, pread64 as pread};
+    let at = off_t::try_from(at).map_err(|_| io::ErrorKind::InvalidInput)?;
     into.reserve(most);
     let room = into.spare_capacity_mut();
     let most = most.min(room.len());
     // SAFETY: the kernel writes at most `most` bytes into `room`, which has that many, and is ours
     // alone until the call returns.
-    let n = unsafe { libc::pread(file.as_raw_fd(), room.as_mut_ptr().cast(), most, at) };
+    let n = unsafe { pread(file.as_raw_fd(), room.as_mut_ptr().cast(), most, at) };
     let n = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
     // SAFETY: the kernel has written that many behind the length, and they have room.
     unsafe { into.set_len(into.len() + n) };
